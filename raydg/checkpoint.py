@@ -1,0 +1,164 @@
+"""A run's folder on disk: checkpoints that rebuild themselves, and the records beside them. All written whole or not at all.
+
+    <runs>/<name>-s<seed>-<fingerprint>/
+        experiment.json                      the training that the folder belongs to
+        metrics.jsonl                        one line per step: losses, learning rate, seconds
+        targets.jsonl                        one line per score on a target, after selection
+        checkpoints/step_000100/
+            model.safetensors                weights and buffers
+            training.pt                      optimiser state, loaded with weights_only=True
+            experiment.json                  what it takes to rebuild the network
+            validation.jsonl                 scores on the sources' validation splits and the development domain
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from raydg.evaluation import Row, from_lines, to_lines
+from raydg.experiment import Experiment
+from raydg.models import Network
+from raydg.values import decode, encode
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A whole checkpoint on disk."""
+
+    path: Path
+
+    @property
+    def step(self) -> int:
+        """Optimiser steps taken when it was written, over all stages."""
+        return int(self.path.name.removeprefix("step_"))
+
+    @property
+    def experiment(self) -> Experiment:
+        return decode(Experiment, json.loads((self.path / "experiment.json").read_text()))
+
+    def network(self, device: str | torch.device = "cpu") -> Network:
+        """The network rebuilt from nothing but this folder, in evaluation mode."""
+        experiment = self.experiment
+        network = experiment.model.build(experiment.label_space, pretrained=False)
+        if experiment.precision == "float64":
+            network.double()
+        network.load_state_dict(load_file(self.path / "model.safetensors"))
+        return network.to(device).eval()
+
+    def training_state(self) -> dict[str, Any]:
+        """What resuming needs beyond the weights."""
+        return torch.load(self.path / "training.pt", weights_only=True)
+
+    def rows(self) -> list[Row]:
+        """Validation scores of this checkpoint."""
+        return read_rows(self.path / "validation.jsonl")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of one training."""
+
+    path: Path
+
+    @classmethod
+    def of(cls, experiment: Experiment, runs: str | Path) -> "RunFolder":
+        """The folder that an experiment's training belongs in; experiments that train alike share it."""
+        folder = f"{experiment.name}-s{experiment.seed}-{experiment.training_fingerprint()[:10]}"
+        return cls(Path(runs) / folder.replace(" ", "-"))
+
+    def open(self, experiment: Experiment) -> "RunFolder":
+        """Create the folder, or check that the one there belongs to the same training.
+
+        Raises:
+            ValueError: it belongs to another one.
+        """
+        description = self.path / "experiment.json"
+        if description.exists():
+            there = decode(Experiment, json.loads(description.read_text()))
+            if there.training_fingerprint() != experiment.training_fingerprint():
+                raise ValueError(f"{self.path} holds another training: move it away or choose another folder for runs.")
+        else:
+            (self.path / "checkpoints").mkdir(parents=True, exist_ok=True)
+            write_whole(description, json.dumps(encode(experiment), indent=1))
+        return self
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def targets(self) -> Path:
+        return self.path / "targets.jsonl"
+
+    def checkpoints(self) -> list[Checkpoint]:
+        """Every whole checkpoint, by step."""
+        return sorted(map(Checkpoint, (self.path / "checkpoints").glob("step_*")), key=lambda c: c.step)
+
+    def checkpoint_at(self, step: int) -> Checkpoint:
+        """The checkpoint of a step.
+
+        Raises:
+            ValueError: it was never written, or pruned.
+        """
+        there = {checkpoint.step: checkpoint for checkpoint in self.checkpoints()}
+        if step not in there:
+            raise ValueError(f"{self.path} has no checkpoint of step {step}; it has {sorted(there)}.")
+        return there[step]
+
+    def save(
+        self, experiment: Experiment, step: int, network: Network, training_state: dict[str, Any], rows: Iterable[Row]
+    ) -> Checkpoint:
+        """Write a checkpoint under another name and rename it when it is whole; one that is there already is the same one."""
+        checkpoint = Checkpoint(self.path / "checkpoints" / f"step_{step:06d}")
+        if checkpoint.path.exists():
+            return checkpoint
+        unfinished = checkpoint.path.with_name(f".unfinished_{step:06d}")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(parents=True)
+        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+        save_file(weights, unfinished / "model.safetensors")
+        torch.save(training_state, unfinished / "training.pt")
+        (unfinished / "experiment.json").write_text(json.dumps(encode(experiment), indent=1))
+        write_rows(unfinished / "validation.jsonl", rows)
+        os.replace(unfinished, checkpoint.path)
+        return checkpoint
+
+    def prune(self, keep: set[int]) -> None:
+        """Remove the checkpoints of all other steps."""
+        for checkpoint in self.checkpoints():
+            if checkpoint.step not in keep:
+                shutil.rmtree(checkpoint.path)
+
+    def validation_rows(self) -> list[Row]:
+        """Validation scores of all checkpoints that are kept."""
+        return [row for checkpoint in self.checkpoints() for row in checkpoint.rows()]
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Replace a file's text so that a reader sees the old or the new, never a part."""
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    unfinished.write_text(text)
+    os.replace(unfinished, path)
+
+
+def write_rows(path: Path, rows: Iterable[Row]) -> None:
+    write_whole(path, to_lines(rows))
+
+
+def read_rows(path: Path) -> list[Row]:
+    return list(from_lines(path.read_text())) if path.exists() else []
+
+
+def read_metrics(path: Path) -> list[dict[str, float]]:
+    """Lines of a metrics file; a last line that a kill cut short is left out."""
+    if not path.exists():
+        return []
+    text = path.read_text()
+    return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]

@@ -1,0 +1,78 @@
+"""The `raydg` command: data in. Experiments are job files with a command line of their own (see raydg.job).
+
+Only the standard library is imported here; a command imports what it needs when it runs, so that help is instant.
+"""
+
+import argparse
+from collections.abc import Sequence
+
+from raydg.errors import readable_errors
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run the command that the command line (by default this process's) asks for."""
+    parser = argparse.ArgumentParser(
+        prog="raydg", description="Domain generalisation on a Ray cluster: prepare data here, then run a job file of jobs/."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_prepare(commands)
+    _add_world(commands)
+    given = vars(parser.parse_args(args))
+    with readable_errors():
+        given.pop("run")(**given)
+
+
+def _add_prepare(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    about = "turn a dataset as it was downloaded into Parquet shards and a manifest, checking every file on the way"
+    parser = commands.add_parser("prepare", help=about, description=about)
+    parser.add_argument("dataset", help="its name in the catalogue; a wrong one lists them all")
+    parser.add_argument("raw", help="folder that holds it")
+    parser.add_argument("--out", default="data", help="folder of the prepared domains (default: %(default)s)")
+    parser.add_argument("--label-space", metavar="NAME", help="classes to label it with (default: the dataset's first)")
+    parser.add_argument("--domains", nargs="+", metavar="NAME", help="which of its domains (default: all)")
+    parser.add_argument("--splits", nargs="+", metavar="NAME", help="which of its splits (default: all)")
+    parser.add_argument(
+        "--skip-bad", type=int, default=0, metavar="N", help="leave out and list up to N samples that cannot be used (default: 0)"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="prepare again what is there already")
+    parser.add_argument("--address", help="Ray cluster to run on (default: one on this machine)")
+    parser.set_defaults(run=prepare)
+
+
+def _add_world(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    about = "draw a procedural world into a folder, in the layout of an ordinary dataset; then `raydg prepare` takes it"
+    parser = commands.add_parser("world", help=about, description=about)
+    parser.add_argument("name", choices=("street", "objects"), help="19 Cityscapes classes in several weathers; 7 objects in 4 styles")
+    parser.add_argument("raw", help="folder to write")
+    parser.add_argument("--train", type=int, metavar="N", help="training images of each domain (street) or class and domain (objects)")
+    parser.add_argument("--val", type=int, metavar="N", help="validation images, likewise")
+    parser.add_argument("--seed", type=int, default=0, help="another one draws other pictures (default: %(default)s)")
+    parser.set_defaults(run=world)
+
+
+def prepare(dataset: str, raw: str, out: str, address: str | None, **options: object) -> None:
+    """Run the preparation on a Ray cluster; see raydg.cluster.prepare."""
+    from raydg.cluster import session
+    from raydg.cluster.prepare import prepare as run
+
+    session.start(address)
+    run(dataset, raw, out, **options)
+
+
+def world(name: str, raw: str, train: int | None, val: int | None, seed: int) -> None:
+    """Draw a procedural world; a number that is not given is the world's own default."""
+    import os
+    from pathlib import Path
+
+    if name == "street":
+        from raydg.domains import street_world
+
+        numbers = {"train": train, "val": val}
+        write = street_world.write
+    else:
+        from raydg.domains import object_world
+
+        numbers = {"train_per_class": train, "val_per_class": val}
+        write = object_world.write
+    write(Path(raw), seed=seed, **{key: number for key, number in numbers.items() if number is not None})
+    print(f"The {name} world is in {raw}. Next: raydg prepare {name} {os.path.relpath(raw)}")

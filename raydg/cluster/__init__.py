@@ -1,0 +1,1 @@
+"""Everything that needs Ray, and nothing else does."""

@@ -1,0 +1,158 @@
+"""Runs a study: trains each experiment, selects, scores the targets, and leaves tables, pictures and a record behind."""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table as RichTable
+
+from raydg import progress, report
+from raydg.adaptation import batches
+from raydg.checkpoint import RunFolder, read_rows, write_whole
+from raydg.cluster.evaluate import evaluate, target_splits
+from raydg.cluster.train import train
+from raydg.evaluation import Row
+from raydg.experiment import Experiment, Study
+from raydg.resources import Resources
+from raydg.scoring import classes_at, predict
+from raydg.selection import select
+from raydg.shards import PreparedDomain, Sample
+from raydg.tracking import Tracker
+from raydg.values import encode
+
+PICTURES = 4
+"""Rows of a picture grid."""
+
+
+def train_study(study: Study, resources: Resources, console: Console) -> None:
+    """Train every experiment that is not trained yet."""
+    resources = resources.resolved()
+    tracker = Tracker(study, resources.tracking_uri or "", resources.runs)
+    for experiment, label in _labelled(study):
+        folder = RunFolder.of(experiment, resources.runs)
+        with tracker.following(experiment, folder), progress.shown(console, label, folder, experiment.steps):
+            train(experiment, resources)
+    tracker.finish()
+
+
+def evaluate_study(study: Study, resources: Resources, console: Console) -> None:
+    """Select a checkpoint of every experiment, score its targets, print and write the table, draw the pictures.
+
+    Raises:
+        ValueError: an experiment has not been trained to its end.
+    """
+    resources = resources.resolved()
+    tracker = Tracker(study, resources.tracking_uri or "", resources.runs)
+    for experiment, label in _labelled(study):
+        folder = trained(experiment, resources)
+        with console.status(f"scoring {label}"):
+            rows = evaluate(experiment, folder, resources)
+        tracker.log_targets(experiment, folder, rows)
+    output = Path(resources.runs) / study.name
+    for target in dict.fromkeys(target for experiment in study.experiments for target in experiment.targets):
+        path = output / f"{target.replace('/', '-')}.png"
+        draw_target(study, target, resources, path)
+        tracker.log_file(None, path)
+        console.print(f"picture: {path}")
+    show_table(study, resources, console)
+    tracker.log_file(None, output / "table.md")
+    tracker.finish()
+    console.print(f"MLflow UI: [bold]mlflow ui --backend-store-uri {resources.tracking_uri}[/bold]", soft_wrap=True)
+
+
+def show_table(study: Study, resources: Resources, console: Console) -> None:
+    """Print the study's table and write it as Markdown and JSON lines of the rows behind it."""
+    resources = resources.resolved()
+    scored = [(experiment, selected_rows(experiment, resources)) for experiment in study.experiments]
+    table = report.table(study.name, scored)
+    shown = RichTable(title=table.title, caption="\n".join(table.notes), caption_justify="left")
+    for name in table.header():
+        shown.add_column(name, justify="left" if name in ("method", "adaptation", "sees") else "right")
+    for line in table.lines():
+        shown.add_row(*line)
+    console.print(shown)
+    output = Path(resources.runs) / study.name
+    output.mkdir(parents=True, exist_ok=True)
+    write_whole(output / "table.md", table.markdown())
+    write_whole(output / "study.json", json.dumps(encode(study), indent=1))
+    console.print(f"table: {output / 'table.md'}")
+
+
+def selected_rows(experiment: Experiment, resources: Resources) -> list[Row]:
+    """The target rows of the checkpoint that the experiment's rule selects, for the adaptations that it names."""
+    folder = RunFolder.of(experiment, resources.runs)
+    rows = folder.validation_rows()
+    if not rows:
+        return []
+    step = select(rows, experiment.selection, experiment.label_space.task).step
+    labels = {adaptation.label for adaptation in experiment.adaptations}
+    wanted = (step, labels, set(experiment.targets))
+    return [r for r in read_rows(folder.targets) if r.step == wanted[0] and r.adaptation in wanted[1] and r.domain in wanted[2]]
+
+
+def trained(experiment: Experiment, resources: Resources) -> RunFolder:
+    """The folder of a training that is complete.
+
+    Raises:
+        ValueError: it is not.
+    """
+    folder = RunFolder.of(experiment, resources.runs)
+    done = max((checkpoint.step for checkpoint in folder.checkpoints()), default=0)
+    if done < experiment.steps:
+        raise ValueError(
+            f"{experiment.name!r} with seed {experiment.seed} is trained to step {done} of {experiment.steps}: run `train` first."
+        )
+    return folder
+
+
+def draw_target(study: Study, target: str, resources: Resources, path: Path) -> None:
+    """A grid of image | truth | predictions of every experiment's first seed under every adaptation, on evenly spread images."""
+    shown = {e.name: e for e in reversed(study.experiments) if target in e.targets}
+    experiments = list(reversed(shown.values()))
+    space = experiments[0].label_space
+    domain = PreparedDomain.open(resources.data, space, target)
+    split = target_splits(experiments[0], domain)[-1]
+    count = domain.num_samples(split)
+    positions = np.unique(np.linspace(0, count - 1, min(PICTURES, count)).round().astype(int))
+    samples = [domain.read(split, int(position)) for position in positions]
+    columns = [report.Column("image", [sample.image for sample in samples])]
+    if space.task == "segmentation":
+        columns.append(report.Column("truth", [report.paint(np.asarray(sample.label), space) for sample in samples]))
+    else:
+        columns[0] = report.Column("image", columns[0].pictures, [space.classes[int(s.label)] for s in samples])
+    for experiment in experiments:
+        columns += _prediction_columns(experiment, samples, resources)
+    report.picture_grid(columns, path)
+
+
+def _prediction_columns(experiment: Experiment, samples: Sequence[Sample], resources: Resources) -> Iterator[report.Column]:
+    """What an experiment predicts under each of its adaptations; the samples are one batch where an adaptation sees a batch."""
+    folder = trained(experiment, resources)
+    step = select(folder.validation_rows(), experiment.selection, experiment.label_space.task).step
+    network = folder.checkpoint_at(step).network(resources.device)
+    space, size = experiment.label_space, experiment.evaluation_size
+    device, dtype = next(network.parameters()).device, next(network.parameters()).dtype
+    for adaptation in experiment.adaptations:
+        predictor = adaptation.predictor(network)
+        sizes = [size or sample.image.shape[:2] for sample in samples]
+        predicted: dict[int, torch.Tensor] = {}
+        for positions in batches(sizes, adaptation, experiment.seed, 0):
+            probabilities = predict(predictor, [samples[i].image for i in positions], size, device, dtype)
+            predicted |= zip(positions, probabilities.split(1), strict=True)
+        title = f"{experiment.name}, {adaptation.label}"
+        ordered = [predicted[i] for i in range(len(samples))]
+        if space.task == "segmentation":
+            maps = [classes_at(p, s.image.shape[:2]).cpu().numpy() for p, s in zip(ordered, samples, strict=True)]
+            yield report.Column(title, [report.paint(map_, space) for map_ in maps])
+        else:
+            captions = [f"{space.classes[int(p.argmax(1))]} {float(p.max()):.0%}" for p in ordered]
+            yield report.Column(title, [sample.image for sample in samples], captions)
+
+
+def _labelled(study: Study) -> Iterator[tuple[Experiment, str]]:
+    for number, experiment in enumerate(study.experiments, start=1):
+        unseen = f" → {', '.join(experiment.targets)}" if experiment.targets else ""
+        yield experiment, f"[{number}/{len(study.experiments)}] {experiment.name}{unseen}, seed {experiment.seed}"

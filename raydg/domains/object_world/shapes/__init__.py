@@ -1,0 +1,42 @@
+"""What the objects are: parametric figures of the seven classes, and how one is placed in a picture."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from raydg.domains.object_world.shapes.dog import dog
+from raydg.domains.object_world.shapes.elephant import elephant
+from raydg.domains.object_world.shapes.giraffe import giraffe
+from raydg.domains.object_world.shapes.guitar import guitar
+from raydg.domains.object_world.shapes.horse import horse
+from raydg.domains.object_world.shapes.house import house
+from raydg.domains.object_world.shapes.outlines import Layer, move, rotate
+from raydg.domains.object_world.shapes.person import person
+
+FIGURES: dict[str, Callable[[np.random.Generator], list[Layer]]] = {
+    "dog": dog,
+    "elephant": elephant,
+    "giraffe": giraffe,
+    "guitar": guitar,
+    "horse": horse,
+    "house": house,
+    "person": person,
+}
+
+
+def place(layers: list[Layer], rng: np.random.Generator, tilt: float) -> list[Layer]:
+    """Flip, turn, foreshorten, scale and shift a figure into the unit square, x to the right and y down.
+
+    tilt: the largest turn to either side, in degrees.
+    """
+    mirror = np.array([rng.choice([-1, 1]) * rng.uniform(0.85, 1.0), 1.0])
+    degrees, extent, where = rng.uniform(-tilt, tilt), rng.uniform(0.7, 0.94), rng.uniform(0.15, 0.85, 2)
+
+    def motion(points: np.ndarray) -> np.ndarray:
+        turned = rotate(points * mirror, degrees) * (1, -1)
+        low, high = turned.min(0), turned.max(0)
+        scale = extent / (high - low).max()
+        room = 1 - scale * (high - low)
+        return scale * (turned - low) + room * where
+
+    return move(layers, motion)

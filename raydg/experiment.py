@@ -1,0 +1,303 @@
+"""The typed value that decides a result: what is trained, on what, how, and how it is judged.
+
+An `Experiment` is checked when it is built, before a GPU is booked. How it runs (workers, machines, folders) is a `Resources`
+value beside it and decides nothing.
+"""
+
+import difflib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal
+
+from raydg.adaptation import Adaptation, TrainBN
+from raydg.augmentation import Augmentation
+from raydg.domains.labels import LabelSpace
+from raydg.methods import Method
+from raydg.models import Architecture
+from raydg.optimization import Optimizer, Poly, Schedule
+from raydg.plan import Sampling
+from raydg.seeds import fold
+from raydg.values import Value, conform, encode, fingerprint, hints
+
+Selection = Literal["source-validation", "development", "last"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage(Value):
+    """A stretch of training under one method; an experiment is a sequence of stages that hand the network on.
+
+    Raises:
+        ValueError: no step, or a schedule whose horizon ends before the stage.
+    """
+
+    method: Method
+    """The training objective."""
+    optimizer: Optimizer
+    """Starts afresh in every stage."""
+    schedule: Schedule = Poly()
+    """Learning rate over the stage, as a factor of the optimiser's."""
+    steps: int
+    """Optimiser steps."""
+    clip_norm: float | None = None
+    """Largest norm of the whole gradient, or None not to clip (none of the five papers does)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require(self.steps >= 1, "steps", "1 or more")
+        self.require(self.clip_norm is None or self.clip_norm > 0, "clip_norm", "None or above 0")
+        self.schedule.check(self.steps)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment(Value):
+    """One training and the judgements of it.
+
+    Raises:
+        ValueError: a domain in two roles, a method with too few sources, an adaptation or task that does not fit the network, a
+            selection rule without its domain.
+    """
+
+    name: str
+    """What tables and the tracker call it; experiments that differ only in seed share it."""
+    label_space: LabelSpace
+    """Classes that the prepared domains are labelled with."""
+    sources: tuple[str, ...]
+    """Prepared domains to train on. One listed twice counts as two pseudo-domains."""
+    targets: tuple[str, ...] = ()
+    """Domains that nobody sees before a checkpoint is selected."""
+    development: str | None = None
+    """Domain that may choose checkpoints and settings, but neither trains nor is reported (self-adaptation uses WildDash)."""
+    model: Architecture
+    """The network."""
+    stages: tuple[Stage, ...]
+    """Training, in order."""
+    sampling: Sampling
+    """How a step draws its images."""
+    augmentation: Augmentation
+    """What is done to an image before it trains."""
+    adaptations: tuple[Adaptation, ...] = (TrainBN(),)
+    """Ways of meeting the targets, each scored."""
+    target_splits: tuple[str, ...] | None = None
+    """Splits of a target that are scored; None: its validation split where it has one, else everything."""
+    evaluation_size: tuple[int, int] | None = None
+    """Height and width, pixels, that an image is resized to before it is predicted, or None for its own; scores are at the label's
+    own size either way. Classifiers need it."""
+    selection: Selection = "source-validation"
+    """Which checkpoint is judged: the best mean over the sources' validation splits, the best on the development domain, or
+    the last."""
+    validate_every: int | None = None
+    """Steps between checkpoints that are validated, counted over all stages; None: only at the end of each stage."""
+    keep_checkpoints: int | None = None
+    """How many checkpoints stay, the best and the last; None keeps all, which an oracle score needs."""
+    precision: Literal["float32", "float64", "bf16"] = "float32"
+    """Arithmetic of training: plain, double (for tests), or bfloat16 autocast with float32 weights."""
+    reduction: Literal["ddp", "exact"] = "ddp"
+    """How gradients are added over episodes and workers: overlapped, or in an order-free way that is bit-identical for any worker
+    count (see raydg.reduction for the cost)."""
+    seed: int = 0
+    """Everything random follows from it."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require(bool(self.name) and "/" not in self.name, "name", "a word or two without a slash")
+        self.require(len(self.sources) >= 1, "sources", "at least one domain")
+        self.require(len(self.stages) >= 1, "stages", "at least one stage")
+        self.require(len(set(self.targets)) == len(self.targets), "targets", "domains that differ")
+        self.require(len(self.adaptations) >= 1, "adaptations", "at least one; TrainBN() is plain inference")
+        self.require(len(set(self.adaptations)) == len(self.adaptations), "adaptations", "adaptations that differ")
+        self.require(self.validate_every is None or self.validate_every >= 1, "validate_every", "None or 1 or more")
+        self.require(self.keep_checkpoints is None or self.keep_checkpoints >= 1, "keep_checkpoints", "None or 1 or more")
+        self._check_domains()
+        self._check_fit()
+
+    def _check_domains(self) -> None:
+        reserved = {target: "target" for target in self.targets}
+        for domain in self.sources:
+            if domain in reserved:
+                raise ValueError(f"Experiment: {domain!r} is a source and a target: an unseen domain must not train.")
+        if self.development in reserved:
+            raise ValueError(
+                f"Experiment: {self.development!r} is the development domain and a target: what chooses the checkpoint must not be "
+                f"judged on it. Take another development domain or drop it from the targets."
+            )
+        if self.development in self.sources:
+            raise ValueError(f"Experiment: {self.development!r} is the development domain and a source: take another one.")
+        if self.selection == "development" and self.development is None:
+            raise ValueError("Experiment.selection is 'development' but no development domain is named.")
+
+    def _check_fit(self) -> None:
+        if self.model.task != self.label_space.task:
+            raise ValueError(
+                f"Experiment.model is for {self.model.task}, but the label space {self.label_space.name!r} is for "
+                f"{self.label_space.task}."
+            )
+        if self.model.task == "classification" and self.evaluation_size is None:
+            raise ValueError("Experiment.evaluation_size is None: a classifier needs the height and width of its test images.")
+        for stage in self.stages:
+            stage.method.check_sources(len(self.sources))
+            if stage.method.minimum_sources > 1 and self.sampling.balance == "proportional":
+                raise ValueError(
+                    f"Sampling.balance is 'proportional': an episode may then lack a domain, and {type(stage.method).__name__} needs "
+                    "all of them. Use 'equal' or 'class-uniform'."
+                )
+        for adaptation in self.adaptations:
+            if adaptation.needs_batchnorm and self.model.normalisation != "batch":
+                raise ValueError(
+                    f"Experiment.adaptations: {adaptation.label} replaces BatchNorm statistics, and {type(self.model.backbone).__name__} has no "
+                    f"BatchNorm. TrainBN() fits every network."
+                )
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of all stages together."""
+        return sum(stage.steps for stage in self.stages)
+
+    @property
+    def source_names(self) -> tuple[str, ...]:
+        """Names of the sources, told apart where one domain is listed more than once: `gtav`, `gtav:2`."""
+        names = []
+        for i, source in enumerate(self.sources):
+            turn = self.sources[: i + 1].count(source)
+            names.append(source if turn == 1 else f"{source}:{turn}")
+        return tuple(names)
+
+    @property
+    def batch_size(self) -> int:
+        """Images of one step, over all domains and episodes."""
+        return self.sampling.images_per_domain * self.sampling.episodes_per_step * len(self.sources)
+
+    def training_fingerprint(self) -> str:
+        """SHA-256 of what decides the trained weights and their validation scores: all but the name, what judges them, and what is kept."""
+        judging = {"name", "targets", "target_splits", "adaptations", "selection", "keep_checkpoints"}
+        return fingerprint({f.name: encode(getattr(self, f.name)) for f in fields(self) if f.name not in judging})
+
+    def fold(self, *parts: int | str) -> int:
+        """A seed for the purpose that `parts` name; see raydg.seeds."""
+        return fold(self.seed, *parts)
+
+    def stage_at(self, step: int) -> tuple[int, int]:
+        """The stage that global step number `step` belongs to, and the step's number inside it."""
+        for number, stage in enumerate(self.stages):
+            if step < stage.steps:
+                return number, step
+            step -= stage.steps
+        raise ValueError(f"step {step + self.steps} is past the end: the experiment has {self.steps} steps.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study(Value):
+    """A named set of experiments: methods x folds x seeds x adaptations, run by one command and compared in one table.
+
+    Raises:
+        ValueError: no experiment, or the same one twice.
+    """
+
+    name: str
+    """What the tracker calls the parent run."""
+    experiments: tuple[Experiment, ...]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require(bool(self.name) and "/" not in self.name, "name", "a word or two without a slash")
+        self.require(len(self.experiments) >= 1, "experiments", "at least one experiment")
+        for i, experiment in enumerate(self.experiments):
+            if experiment in self.experiments[:i]:
+                raise ValueError(f"Study {self.name!r} holds {experiment.name!r} with seed {experiment.seed} twice.")
+
+    def with_seeds(self, seeds: Sequence[int]) -> "Study":
+        """The same experiments, each once for every seed."""
+        distinct = dict.fromkeys(replace(experiment, seed=0) for experiment in self.experiments)
+        return replace(self, experiments=tuple(replace(e, seed=seed) for e in distinct for seed in seeds))
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One field somewhere inside a value, as overriding and listings see it."""
+
+    path: str
+    """Where it is: `stages.0.method.inner_lr`."""
+    keys: frozenset[str]
+    """All it answers to: the path, and `MLDG.inner_lr`, `Stage.method.inner_lr` and the like for every class above it."""
+    owner: type[Value]
+    """The class that has the field."""
+    hint: Any
+    value: Any
+
+
+def settings(value: Value) -> Iterator[Setting]:
+    """Every field inside a value, depth first."""
+    yield from _settings(value, "", ())
+
+
+def _settings(value: Any, path: str, above: tuple[tuple[str, str], ...]) -> Iterator[Setting]:
+    """`above` holds, for every Value on the way, the names of its class and bases, each with its path."""
+    if isinstance(value, Value):
+        names = [cls.__name__ for cls in type(value).__mro__ if issubclass(cls, Value) and cls is not Value]
+        above = (*above, *((name, path) for name in names))
+        for name, hint in hints(type(value)).items():
+            child, at = getattr(value, name), f"{path}.{name}" if path else name
+            keys = {at} | {f"{owner}.{at[len(place) :].lstrip('.')}" for owner, place in above}
+            yield Setting(at, frozenset(keys), type(value), hint, child)
+            yield from _settings(child, at, above)
+    elif isinstance(value, tuple):
+        for number, element in enumerate(value):
+            yield from _settings(element, f"{path}.{number}", above)
+
+
+def override(experiment: Experiment, key: str, value: Any) -> Experiment:
+    """The experiment with one field set, addressed by path (`stages.0.method.inner_lr`) or class (`MLDG.inner_lr`).
+
+    Args:
+        value: of the field's type, or text as typed on a command line (`0.1`, `none`, `[64, 128]`, `pooled`).
+
+    Raises:
+        ValueError: the key matches no field or several, or the value does not fit.
+    """
+    matches = [setting for setting in settings(experiment) if key in setting.keys]
+    if len(matches) > 1:
+        raise ValueError(f"{key!r} is ambiguous: it could be {', '.join(match.path for match in matches)}.")
+    if not matches:
+        raise ValueError(_no_such_setting(experiment, key))
+    (setting,) = matches
+    return _replaced(experiment, setting.path.split("."), conform(parse(value, setting.hint), setting.hint, setting.path))
+
+
+def override_study(study: Study, key: str, value: Any) -> Study:
+    """The study with the field set in every experiment that has it; at least one must."""
+    changed = []
+    for experiment in study.experiments:
+        has = any(key in setting.keys for setting in settings(experiment))
+        changed.append(override(experiment, key, value) if has else experiment)
+    if tuple(changed) == study.experiments and not any(key in s.keys for e in study.experiments for s in settings(e)):
+        raise ValueError(_no_such_setting(study.experiments[0], key))
+    return replace(study, experiments=tuple(changed))
+
+
+def parse(value: Any, hint: Any) -> Any:
+    """Text from a command line as the JSON it spells, or as itself where it spells none or the field holds text."""
+    if not isinstance(value, str) or hint is str:
+        return value
+    if value.lower() in ("none", "true", "false"):
+        return {"none": None, "true": True, "false": False}[value.lower()]
+    try:
+        return json.loads(value)
+    except json.JSONDecodeError:
+        return value
+
+
+def _no_such_setting(experiment: Experiment, key: str) -> str:
+    known = sorted({k for setting in settings(experiment) for k in setting.keys})
+    near = difflib.get_close_matches(key, known, n=3)
+    advice = f"perhaps you meant {' or '.join(near)}" if near else "the command `settings` lists them"
+    return f"experiment {experiment.name!r} has no setting {key!r}; {advice}."
+
+
+def _replaced(value: Any, path: list[str], new: Any) -> Any:
+    if not path:
+        return new
+    head, *rest = path
+    if isinstance(value, tuple):
+        at = int(head)
+        return (*value[:at], _replaced(value[at], rest, new), *value[at + 1 :])
+    return replace(value, **{head: _replaced(getattr(value, head), rest, new)})

@@ -1,0 +1,103 @@
+"""What a training method is, and the module that turns one into a single differentiable forward."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from raydg.models import Network
+from raydg.types import IGNORE, Batch, Episode, Role
+from raydg.values import Value
+
+Part = Literal["encoder", "decoder", "both"]
+Forward = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method(Value, ABC):
+    """A training objective: its fields are the hyper-parameters, `losses` is the mathematics.
+
+    A method holds no state; what it is evaluated on comes in the episode. `losses` may differentiate inside itself
+    (`torch.autograd.grad`), for the whole of it is one forward to DistributedDataParallel.
+    """
+
+    trains: Part = "both"
+    """Which part of the network learns. The other keeps its parameters and its BatchNorm statistics."""
+    batchnorm: Literal["pooled", "per-domain"] = "pooled"
+    """Whose images share BatchNorm statistics in a forward: all domains of it (as the published codes do), or each its own."""
+
+    loss_names: ClassVar[tuple[str, ...]] = ("loss",)
+    """Keys of what `losses` returns; "loss" is differentiated, the others are logged."""
+    minimum_sources: ClassVar[int] = 1
+    """Fewest source domains, pseudo-domains counted, that the method is defined for."""
+
+    def roles(self, num_sources: int, seed: int, step: int, episode: int) -> tuple[Role, ...]:
+        """The role of every source domain in an episode: a pure function of its arguments. By default all are meta-train."""
+        return ("meta-train",) * num_sources
+
+    def check_sources(self, num_sources: int) -> None:
+        """Raise a ValueError if the method is not defined for so many source domains."""
+        if num_sources < self.minimum_sources:
+            raise ValueError(
+                f"{type(self).__name__} needs at least {self.minimum_sources} source domains, it has {num_sources}. With one "
+                "dataset, list it twice and give the meta-test role a stronger augmentation (Augmentation.meta_test)."
+            )
+
+    @abstractmethod
+    def losses(self, network: Network, episode: Episode) -> dict[str, Tensor]:
+        """Scalars under the keys `loss_names`, each a mean over the labelled pixels (or images) that it looks at."""
+
+    def loss(self, forward: Forward, batch: Batch) -> Tensor:
+        """Cross-entropy of a batch under this method's BatchNorm pooling: the mean over all its labelled pixels (TSMLDG Eq. 1)."""
+        if self.batchnorm == "pooled":
+            return cross_entropy(forward(batch.images), batch.labels)
+        groups = [batch[batch.domains == domain] for domain in batch.domains.unique()]
+        logits = torch.cat([forward(group.images) for group in groups])
+        return cross_entropy(logits, torch.cat([group.labels for group in groups]))
+
+
+def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Mean cross-entropy over the labels that are not `IGNORE`; zero, not NaN, where there are none.
+
+    Args:
+        logits: (b, k, h, w) or (b, k), any floating type; the sum is taken in float32 at least.
+        labels: (b, h, w) or (b,) int64.
+    """
+    logits = logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
+    total = F.cross_entropy(logits, labels, ignore_index=IGNORE, reduction="sum")
+    return total / (labels != IGNORE).sum().clamp(min=1)
+
+
+class Objective(nn.Module):
+    """A method and the network it trains, as one module whose forward is the whole objective.
+
+    DistributedDataParallel wraps this module, so its hooks fire once, on the outer backward, whatever the method
+    differentiates inside.
+    """
+
+    def __init__(self, method: Method, network: Network) -> None:
+        super().__init__()
+        self.method = method
+        self.network = network
+        for part in (network.encoder, network.decoder):
+            part.requires_grad_(part not in self.frozen)
+
+    @property
+    def frozen(self) -> list[nn.Module]:
+        """The parts of the network that the method does not train."""
+        parts = {"encoder": self.network.encoder, "decoder": self.network.decoder}
+        return [part for name, part in parts.items() if self.method.trains not in (name, "both")]
+
+    def train(self, mode: bool = True) -> "Objective":
+        """Training mode for what learns; a frozen part stays in evaluation mode, so that its statistics are frozen too."""
+        super().train(mode)
+        for part in self.frozen:
+            part.eval()
+        return self
+
+    def forward(self, episode: Episode) -> dict[str, Tensor]:
+        return self.method.losses(self.network, episode)

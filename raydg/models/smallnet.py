@@ -1,0 +1,72 @@
+"""SmallNet: a residual network small enough to train on a CPU, for the quickstart and the tests."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from raydg.models.backbone import DilatableBackbone, Normalisation, OutputStride, dilate
+from raydg.models.layers import Head, conv_norm, conv_norm_relu, initialise
+from raydg.models.network import Encoder, Features
+
+
+@dataclass(frozen=True)
+class SmallNet(DilatableBackbone):
+    """A stem and three residual blocks, each with half the size and twice the channels of what comes before.
+
+    Output stride 16. Dilated to 8, the last block has dilation 2. There are no pretrained weights. A classifier's
+    decoder is global pooling and a linear layer.
+    """
+
+    width: int = 16
+    """Channels of the stem. The blocks have 2, 4 and 8 times as many; 16 makes 0.3 million parameters."""
+
+    normalisation: ClassVar[Normalisation] = "batch"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require(self.width >= 1, "width", "at least 1")
+
+    def classifier(self, num_classes: int) -> tuple[Encoder, nn.Module]:
+        encoder = SmallNetEncoder(self.width)
+        return encoder, Head(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(encoder.channels[-1], num_classes))
+
+    def load_weights(self, encoder: Encoder) -> None:
+        """Nothing to do: there are none."""
+
+    def dilated(self, output_stride: OutputStride) -> Encoder:
+        encoder = SmallNetEncoder(self.width)
+        if output_stride == 8:
+            dilate(encoder.block3, 2)
+        return encoder
+
+
+class SmallNetEncoder(Encoder):
+    """Features of the blocks: strides 4, 8 and 16 unless dilated."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.channels = (2 * width, 4 * width, 8 * width)
+        self.stem = conv_norm_relu(3, width, 3, stride=2)
+        self.block1 = Block(width, 2 * width)
+        self.block2 = Block(2 * width, 4 * width)
+        self.block3 = Block(4 * width, 8 * width)
+        initialise(self)
+
+    def forward(self, images: Tensor) -> Features:
+        maps1 = self.block1(self.stem(images))
+        maps2 = self.block2(maps1)
+        return maps1, maps2, self.block3(maps2)
+
+
+class Block(nn.Module):
+    """The basic block of ResNet at stride 2: two 3x3 convolutions beside a 1x1 one."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.residual = nn.Sequential(conv_norm_relu(inputs, outputs, 3, stride=2), conv_norm(outputs, outputs, 3))
+        self.shortcut = conv_norm(inputs, outputs, 1, stride=2)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return F.relu(self.residual(maps) + self.shortcut(maps))

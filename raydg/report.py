@@ -1,0 +1,146 @@
+"""Tables and pictures of what was scored: every number with its rule, its classes, its seeds and the meaning of its ±."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from raydg.domains.labels import IGNORE, LabelSpace
+from raydg.evaluation import Row
+from raydg.experiment import Experiment
+from raydg.selection import STANDARD_ERROR, Estimate, mean_and_standard_error
+
+
+@dataclass(frozen=True)
+class Table:
+    """Experiments x adaptations (rows) on targets (columns); a cell that was not run is missing, never guessed."""
+
+    title: str
+    targets: tuple[str, ...]
+    cells: dict[tuple[str, str], dict[str, Estimate]]
+    """Percent, over seeds, by (experiment, adaptation) and target."""
+    sees: dict[str, str]
+    notes: tuple[str, ...]
+
+    def header(self) -> list[str]:
+        average = ["mean"] if len(self.targets) > 1 else []
+        return ["method", "adaptation", "sees", *self.targets, *average]
+
+    def lines(self) -> list[list[str]]:
+        """The body as text, in the order of the header."""
+        lines = []
+        for (name, adaptation), cells in self.cells.items():
+            line = [name, adaptation, self.sees[adaptation], *(_text(cells.get(target)) for target in self.targets)]
+            if len(self.targets) > 1:
+                whole = all(target in cells for target in self.targets)
+                line.append(f"{np.mean([cell.mean for cell in cells.values()]):.2f}" if whole else "")
+            lines.append(line)
+        return lines
+
+    def markdown(self) -> str:
+        rows = [self.header(), ["---"] * len(self.header()), *self.lines()]
+        table = "\n".join("| " + " | ".join(row) + " |" for row in rows)
+        return f"### {self.title}\n\n{table}\n\n" + "\n".join(f"- {note}" for note in self.notes) + "\n"
+
+
+def table(title: str, scored: Sequence[tuple[Experiment, Sequence[Row]]]) -> Table:
+    """The table of a study.
+
+    A seed's score on a target is the mean over the orders of its batches (TSMLDG averages five); a cell is the mean over seeds.
+
+    Args:
+        title: of the table.
+        scored: every experiment with its target rows.
+
+    Raises:
+        ValueError: nothing was scored, or the experiments are not comparable (another label space or selection rule).
+    """
+    if not any(rows for _, rows in scored):
+        raise ValueError(f"{title}: nothing has been scored yet. Run `train` and `evaluate` first.")
+    experiments = [experiment for experiment, _ in scored]
+    spaces = {experiment.label_space.name for experiment in experiments}
+    rules = {experiment.selection for experiment in experiments}
+    if len(spaces) > 1 or len(rules) > 1:
+        raise ValueError(f"{title}: experiments of several label spaces {spaces} or selection rules {rules} have no common table.")
+    space = experiments[0].label_space
+    targets = tuple(dict.fromkeys(target for experiment in experiments for target in experiment.targets))
+    sees = {adaptation.label: adaptation.sees for experiment in experiments for adaptation in experiment.adaptations}
+
+    by_seed: dict[tuple[str, str], dict[str, dict[int, list[Row]]]] = {}
+    for experiment, rows in scored:
+        for row in rows:
+            cell = by_seed.setdefault((experiment.name, row.adaptation), {}).setdefault(row.domain, {})
+            cell.setdefault(experiment.seed, []).append(row)
+    cells = {
+        key: {target: _cell(seeds, space) for target, seeds in columns.items()} for key, columns in by_seed.items()
+    }
+    images = {row.domain: f"{row.domain} {row.split} ({row.num_images} images)" for _, rows in scored for row in rows}
+    seeds = sorted({experiment.seed for experiment in experiments})
+    metric = "mIoU" if space.task == "segmentation" else "accuracy"
+    notes = (
+        f"{metric} in percent over the {space.num_classes} classes of {space.name}"
+        + (", classes found in neither truth nor prediction left out" if space.task == "segmentation" else ""),
+        f"checkpoint selected by {experiments[0].selection}; targets are read only afterwards",
+        "scored: " + ", ".join(images.values()),
+        f"seeds {', '.join(map(str, seeds))}; "
+        + (STANDARD_ERROR if len(seeds) > 1 else "one run each, so no ± can be given")
+        + "; TN averages the orders of its batches first",
+    )
+    return Table(title, targets, cells, sees, notes)
+
+
+def _cell(seeds: dict[int, list[Row]], space: LabelSpace) -> Estimate:
+    return mean_and_standard_error([float(np.mean([r.confusion.score(space.task) for r in rows])) for rows in seeds.values()])
+
+
+def _text(cell: Estimate | None) -> str:
+    if cell is None:
+        return ""
+    return f"{cell.mean:.2f}" + ("" if cell.standard_error is None else f" ± {cell.standard_error:.2f}")
+
+
+def paint(labels: np.ndarray, space: LabelSpace) -> np.ndarray:
+    """Class ids (h, w) in the label space's palette: (h, w, 3) uint8; `IGNORE` is black."""
+    colours = np.zeros((256, 3), np.uint8)
+    colours[: space.num_classes] = space.palette
+    colours[IGNORE] = 0
+    return colours[labels]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a picture grid: pictures (h, w, 3) uint8 under a title, with a caption each where there is one."""
+
+    title: str
+    pictures: Sequence[np.ndarray]
+    captions: Sequence[str] | None = None
+
+
+def picture_grid(columns: Sequence[Column], path: Path, cell_width: int = 320) -> None:
+    """Write a PNG with one picture a cell: image | truth | predictions."""
+    font = ImageFont.load_default(size=15)
+    num_rows = len(columns[0].pictures)
+    heights = [round(p.shape[0] * cell_width / p.shape[1]) for p in columns[0].pictures]
+    captions = 20 if any(column.captions for column in columns) else 0
+    gap, head = 6, 30
+    size = (len(columns) * (cell_width + gap) + gap, head + sum(heights) + num_rows * (gap + captions))
+    grid = Image.new("RGB", size, "white")
+    draw = ImageDraw.Draw(grid)
+    for i, column in enumerate(columns):
+        left, top = gap + i * (cell_width + gap), head
+        draw.text((left + cell_width / 2, head / 2), column.title, fill="black", font=font, anchor="mm")
+        for row, picture in enumerate(column.pictures):
+            flat = Image.fromarray(picture)
+            # Label colours must not mix; photographs should.
+            flat = flat.resize((cell_width, heights[row]), Image.Resampling.BICUBIC if i == 0 else Image.Resampling.NEAREST)
+            grid.paste(flat, (left, top))
+            if column.captions:
+                at = (left + cell_width / 2, top + heights[row] + captions / 2)
+                draw.text(at, column.captions[row], fill="black", font=font, anchor="mm")
+            top += heights[row] + gap + captions
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.unfinished.png")
+    grid.save(unfinished)
+    unfinished.replace(path)

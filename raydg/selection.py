@@ -1,0 +1,164 @@
+"""Which checkpoint, by which rule, from which rows; and what a mean over runs is worth. Pure functions.
+
+Targets are judged only after a checkpoint was selected, so no rule takes rows that know about them. `select_oracle`
+does: it stands apart, and labels what it returns.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+from typing import Literal
+
+from raydg.adaptation import TrainBN
+from raydg.evaluation import Row
+from raydg.types import Task
+from raydg.values import Value, conform
+
+Rule = Literal["source-validation", "development", "last"]
+
+SOURCE_STATISTICS = TrainBN().label
+
+
+class Leak(ValueError):
+    """Rows that must not decide were handed to a selection."""
+
+
+@dataclass(frozen=True)
+class Selected(Value):
+    """The checkpoint that a rule chose."""
+
+    step: int
+    """Training step of the checkpoint."""
+    rule: Literal["source-validation", "development", "last", "oracle"]
+    """The rule that chose it; every table prints it."""
+    score: float | None
+    """What it was chosen for, in percent; None for "last", which looks at no score."""
+
+
+def select(rows: Sequence[Row], rule: Rule, task: Task, adaptation: str = SOURCE_STATISTICS) -> Selected:
+    """The checkpoint that `rule` chooses; of equal scores the earliest step.
+
+    - "source-validation": highest mean, over the source domains, of the score on their validation splits;
+    - "development": highest score on the one development domain;
+    - "last": the largest step.
+
+    Source-validation and development rows may stand side by side; those that the rule does not ask for decide nothing.
+    A domain that was evaluated in several random orders or splits has the mean of their scores.
+
+    Raises:
+        Leak: a row has the role target, in-domain or analysis.
+        ValueError: an unknown rule; no row to choose by; rows of another adaptation than the one labelled `adaptation`;
+            a row that stands twice; a step without a row that other steps have; a NaN score; two development domains.
+    """
+    conform(rule, Rule, "rule")
+    for row in rows:
+        if row.role not in ("source-validation", "development"):
+            raise Leak(
+                f"The row of {row.domain!r} at step {row.step} has the role {row.role!r}: selection takes only "
+                "'source-validation' and 'development' rows. Leave it out; it is read after the selection."
+            )
+    deciding = [row for row in rows if rule in ("last", row.role)]
+    if not deciding:
+        raise ValueError(
+            f"There is no row to select by {rule!r} from: evaluate checkpoints for it, or take another rule."
+        )
+    _require_adaptation(rows, adaptation)
+    if rule == "last":
+        return Selected(step=max(row.step for row in deciding), rule=rule, score=None)
+    if rule == "development" and len(names := {row.domain for row in deciding}) > 1:
+        raise ValueError(f"Development rows are of {', '.join(sorted(names))}: there must be one development domain.")
+    step, score = _best(deciding, task)
+    return Selected(step=step, rule=rule, score=score)
+
+
+def select_oracle(target_rows: Sequence[Row], task: Task, adaptation: str = SOURCE_STATISTICS) -> Selected:
+    """The checkpoint with the highest mean score on the targets themselves, the earliest of equals: a bound, no result.
+
+    Raises:
+        ValueError: no row, a row of another role than target, or what `select` refuses of rows that it may see.
+    """
+    if not target_rows:
+        raise ValueError("There is no target row to select an oracle from: evaluate every checkpoint on the targets.")
+    for row in target_rows:
+        if row.role != "target":
+            raise ValueError(
+                f"The row of {row.domain!r} at step {row.step} has the role {row.role!r}: an oracle takes target rows."
+            )
+    _require_adaptation(target_rows, adaptation)
+    step, score = _best(target_rows, task)
+    return Selected(step=step, rule="oracle", score=score)
+
+
+def _require_adaptation(rows: Sequence[Row], adaptation: str) -> None:
+    if others := {row.adaptation for row in rows} - {adaptation}:
+        raise ValueError(
+            f"Rows of {', '.join(sorted(others))} stand in a selection by {adaptation}: scores of different "
+            "adaptations do not compare. Pass the rows of one adaptation, and its label."
+        )
+
+
+def _best(rows: Sequence[Row], task: Task) -> tuple[int, float]:
+    """Step and score of the highest mean over domains, the earliest of equals."""
+    scores: dict[int, dict[tuple[str, str, int], float]] = {}
+    for row in rows:
+        of_step = scores.setdefault(row.step, {})
+        where = f"of {row.domain!r} ({row.split}, order {row.order}) at step {row.step}"
+        if (row.domain, row.split, row.order) in of_step:
+            raise ValueError(f"There are two rows {where}: keep one.")
+        score = row.confusion.score(task)
+        if math.isnan(score):
+            raise ValueError(f"The score {where} is NaN: nothing was counted, check the labels of that split.")
+        of_step[row.domain, row.split, row.order] = score
+    everything = {key for of_step in scores.values() for key in of_step}
+    for step, of_step in sorted(scores.items()):
+        if missing := sorted(everything - of_step.keys()):
+            names = ", ".join(f"{domain!r} ({split}, order {order})" for domain, split, order in missing)
+            raise ValueError(
+                f"Step {step} has no row of {names}, other steps have: steps compare over equal rows only."
+            )
+    means = {step: _mean_over_domains(of_step) for step, of_step in scores.items()}
+    best = max(sorted(means), key=lambda step: means[step])
+    return best, means[best]
+
+
+def _mean_over_domains(scores: dict[tuple[str, str, int], float]) -> float:
+    """Every domain counts once, however many splits and orders it has. `fmean` does not depend on the rows' order."""
+    domains = {domain for domain, _, _ in scores}
+    return fmean(fmean(score for (of, _, _), score in scores.items() if of == domain) for domain in domains)
+
+
+STANDARD_ERROR = (
+    "± is the standard error of the mean over n independent runs: their sample standard deviation (n - 1) divided by "
+    "sqrt(n); n/a for a single run"
+)
+"""What the ± of an `Estimate` means, for tables."""
+
+
+@dataclass(frozen=True)
+class Estimate(Value):
+    """Mean of independent runs with its standard error (`STANDARD_ERROR`)."""
+
+    mean: float
+    standard_error: float | None
+    """None for a single run, which says nothing of its spread."""
+    num_values: int
+
+    def __str__(self) -> str:
+        """For tables: "61.23 ± 0.45 (n = 3)", "61.23 ± n/a (n = 1)"."""
+        error = "n/a" if self.standard_error is None else f"{self.standard_error:.2f}"
+        return f"{self.mean:.2f} ± {error} (n = {self.num_values})"
+
+
+def mean_and_standard_error(values: Sequence[float]) -> Estimate:
+    """Mean and standard error of independent runs, such as seeds.
+
+    The random orders of one run share its weights and are not independent: average them within the run first.
+
+    Raises:
+        ValueError: no value, or one that is not finite.
+    """
+    if not values or not all(map(math.isfinite, values)):
+        raise ValueError(f"The values are {list(values)}: there must be at least one, and all must be finite.")
+    error = stdev(values) / math.sqrt(len(values)) if len(values) > 1 else None
+    return Estimate(mean=fmean(values), standard_error=error, num_values=len(values))

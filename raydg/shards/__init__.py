@@ -1,0 +1,16 @@
+"""The prepared format: every domain once, checked and mapped, for streaming and random access alike. No Ray.
+
+`<root>/<label space>/<domain>/` holds
+
+    manifest.json           what it is: counts, class pixels, terms, and how it was made (`Manifest`)
+    index.parquet           one row per sample: where it lies, its size, its classes (`writing.index_schema`)
+    <split>-00000.parquet   shards: encoded images with 8-bit label maps or class ids (`writing.shard_schema`)
+
+The same input gives the same bytes of shards and index, by whatever number of processes.
+"""
+
+from raydg.shards.manifest import Manifest
+from raydg.shards.preparing import Preparation, prepare_domain, prepare_domains
+from raydg.shards.reading import PreparedDomain, Sample
+
+__all__ = ["Manifest", "Preparation", "PreparedDomain", "Sample", "prepare_domain", "prepare_domains"]

@@ -1,0 +1,180 @@
+"""DeepLabV3+ against its definition, written out without our layers."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision import models
+
+from raydg.domains.labels import CITYSCAPES_19, IDD_LEVEL1
+from raydg.models import AlexNet, DeepLabV3Plus, DilatableBackbone, Network, ResNet, SmallNet, SqueezeNet
+
+NARROW = {"aspp_channels": 8, "low_level_channels": 4, "decoder_channels": 8}
+
+
+def test_parameters_of_resnet50_add_up_to_the_papers() -> None:
+    """Counted by hand, convolution by convolution; with the auxiliary head it is Pin the Memory's Table 8, 45.08 M."""
+
+    def conv(inputs: int, outputs: int, kernel: int = 1) -> int:
+        return inputs * outputs * kernel * kernel + 2 * outputs  # BatchNorm's scale and shift, no bias
+
+    def stage(inputs: int, width: int, num_blocks: int) -> int:
+        first = conv(inputs, width) + conv(width, width, 3) + conv(width, 4 * width) + conv(inputs, 4 * width)
+        later = conv(4 * width, width) + conv(width, width, 3) + conv(width, 4 * width)
+        return first + (num_blocks - 1) * later
+
+    encoder = conv(3, 64, 7) + stage(64, 64, 3) + stage(256, 128, 4) + stage(512, 256, 6) + stage(1024, 512, 3)
+    aspp = 2 * conv(2048, 256) + 3 * conv(2048, 256, 3) + conv(5 * 256, 256)
+    decoder = aspp + conv(256, 48) + conv(48 + 256, 256, 3) + conv(256, 256, 3) + (256 * 19 + 19)
+    auxiliary = conv(1024, 512, 3) + 512 + (512 * 19 + 19)  # its 3x3 has a bias
+
+    with torch.device("meta"):
+        network = DeepLabV3Plus(ResNet(50), output_stride=16).build(CITYSCAPES_19)
+    assert sum(parameter.numel() for parameter in network.encoder.parameters()) == encoder == 23_508_032
+    assert sum(parameter.numel() for parameter in network.decoder.parameters()) == decoder
+    assert round((encoder + decoder + auxiliary) / 1e6, 2) == 45.08
+
+
+@pytest.mark.parametrize("backbone", [ResNet(18), ResNet(50), SmallNet()], ids=str)
+@pytest.mark.parametrize("output_stride", [8, 16])
+def test_the_deepest_map_has_the_output_stride(backbone: DilatableBackbone, output_stride) -> None:
+    with torch.device("meta"):
+        encoder = backbone.dilated(output_stride)
+        features = encoder(torch.rand(1, 3, 193, 257))
+    assert features[0].shape[-2:] == (49, 65)
+    assert features[-1].shape[-2:] == (192 // output_stride + 1, 256 // output_stride + 1)
+    assert tuple(maps.shape[1] for maps in features) == encoder.channels
+
+
+def by_phases(stage: nn.Sequential, dilation: int, maps: Tensor) -> Tensor:
+    """What an undilated stage without stride says to each of the dilation² subgrids of the maps, put together again.
+
+    A dilated convolution never mixes two such subgrids, and within one it is an undilated one, borders included.
+    """
+    for module in stage.modules():
+        if isinstance(module, nn.Conv2d):
+            module.stride = (1, 1)
+    offsets = [(row, column) for row in range(dilation) for column in range(dilation)]
+    phases = {at: stage(maps[:, :, at[0] :: dilation, at[1] :: dilation]) for at in offsets}
+    together = maps.new_empty(len(maps), phases[0, 0].shape[1], *maps.shape[-2:])
+    for (row, column), phase in phases.items():
+        together[:, :, row::dilation, column::dilation] = phase
+    return together
+
+
+@pytest.mark.parametrize(
+    ("depth", "output_stride", "dilations"), [(50, 16, {"layer4": 2}), (18, 8, {"layer3": 2, "layer4": 4})]
+)
+@torch.no_grad()
+def test_every_3x3_of_a_dilated_stage_and_nothing_else_is_dilated(depth, output_stride, dilations: dict) -> None:
+    """Against torchvision's network, whose keys load as they are."""
+    torch.manual_seed(0)
+    reference = {18: models.resnet18, 50: models.resnet50}[depth]().double().eval()
+    encoder = ResNet(depth).dilated(output_stride).double().eval()
+    encoder.load_state_dict({key: value for key, value in reference.state_dict().items() if not key.startswith("fc.")})
+    images = torch.rand(1, 3, 49, 97, dtype=torch.float64)
+
+    expected = []
+    maps = reference.maxpool(reference.relu(reference.bn1(reference.conv1(images))))
+    for name in ("layer1", "layer2", "layer3", "layer4"):
+        stage = getattr(reference, name)
+        maps = by_phases(stage, dilations[name], maps) if name in dilations else stage(maps)
+        expected.append(maps)
+
+    for ours, theirs in zip(encoder(images), expected, strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+def written_out(state: dict[str, Tensor], images: Tensor, output_stride: int) -> Tensor:
+    """SmallNet and the DeepLabV3+ decoder in evaluation mode, as formulas over the state dict."""
+
+    def conv(maps: Tensor, name: str, stride: int = 1, dilation: int = 1, relu: bool = True) -> Tensor:
+        weight = state[f"{name}.0.weight"]
+        maps = F.conv2d(maps, weight, stride=stride, dilation=dilation, padding=dilation * (weight.shape[-1] // 2))
+        mean, var, scale, shift = (
+            state[f"{name}.1.{part}"][:, None, None] for part in ("running_mean", "running_var", "weight", "bias")
+        )
+        maps = (maps - mean) / (var + 1e-5).sqrt() * scale + shift
+        return maps.clamp(min=0) if relu else maps
+
+    def block(maps: Tensor, name: str, stride: int = 2, dilation: int = 1) -> Tensor:
+        residual = conv(maps, f"{name}.residual.0", stride, dilation)
+        residual = conv(residual, f"{name}.residual.1", dilation=dilation, relu=False)
+        return (residual + conv(maps, f"{name}.shortcut", stride, relu=False)).clamp(min=0)
+
+    def enlarge(maps: Tensor, height: int, width: int) -> Tensor:
+        """Bilinear, aligned corners: position i of n reads at i (m - 1) / (n - 1), one axis after the other."""
+
+        def matrix(size: int, length: int) -> Tensor:
+            at = torch.linspace(0, length - 1, size, dtype=maps.dtype)
+            return (1 - (at[:, None] - torch.arange(length)).abs()).clamp(min=0)
+
+        return matrix(height, maps.shape[2]) @ maps @ matrix(width, maps.shape[3]).T
+
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    stem = conv((images - mean[:, None, None]) / std[:, None, None], "encoder.stem", stride=2)
+    fine = block(stem, "encoder.block1")
+    middle = block(fine, "encoder.block2")
+    deep = block(middle, "encoder.block3", *((2, 1) if output_stride == 16 else (1, 2)))
+
+    branches = [
+        conv(deep.mean((2, 3), keepdim=True), "decoder.aspp.branches.0.project").expand(-1, -1, *deep.shape[2:])
+    ]
+    branches.append(conv(deep, "decoder.aspp.branches.1"))
+    for index, rate in enumerate((6, 12, 18), start=2):
+        branches.append(conv(deep, f"decoder.aspp.branches.{index}", dilation=rate * 16 // output_stride))
+    context = conv(torch.cat(branches, dim=1), "decoder.aspp.project")
+    maps = torch.cat([conv(fine, "decoder.low_level"), enlarge(context, *fine.shape[2:])], dim=1)
+    maps = conv(conv(maps, "decoder.fuse.0"), "decoder.fuse.1")
+    weight, bias = state["decoder.classifier.weight"], state["decoder.classifier.bias"]
+    return enlarge(F.conv2d(maps, weight, bias), *images.shape[2:])
+
+
+def randomise(network: Network) -> None:
+    """Move biases, scales and statistics off 0 and 1, so that none can be mistaken."""
+    for tensor in (*network.encoder.state_dict().values(), *network.decoder.state_dict().values()):
+        if tensor.ndim == 1:
+            tensor.uniform_(0.5, 1.5)
+
+
+@pytest.mark.parametrize("output_stride", [8, 16])
+@torch.no_grad()
+def test_logits_equal_the_definition(output_stride) -> None:
+    torch.manual_seed(0)
+    network = DeepLabV3Plus(SmallNet(width=4), output_stride=output_stride, **NARROW).build(IDD_LEVEL1).double().eval()
+    randomise(network)
+    images = torch.rand(2, 3, 161, 225, dtype=torch.float64)  # 11 x 15 positions at stride 16: rates 6 and 12 reach
+    expected = written_out(network.state_dict(), images, output_stride)
+    torch.testing.assert_close(network(images), expected, rtol=1e-6, atol=1e-6 * float(expected.abs().max()))
+
+
+def test_new_convolutions_start_as_kaiming_says() -> None:
+    torch.manual_seed(0)
+    network = DeepLabV3Plus(SmallNet(), aspp_channels=64, decoder_channels=64).build(CITYSCAPES_19)
+    convolutions = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
+    assert len(convolutions) == 1 + 3 * 3 + 6 + 1 + 2 + 1
+    for conv in convolutions:
+        spread = conv.weight.std().item() * (conv.weight[0].numel() / 2) ** 0.5
+        assert spread == pytest.approx(1, abs=6 / (2 * conv.weight.numel()) ** 0.5)  # six standard errors
+        assert conv.bias is None or not conv.bias.any()
+
+
+def test_one_image_on_batch_statistics_is_refused() -> None:
+    network = DeepLabV3Plus(SmallNet(width=2), **NARROW).build(IDD_LEVEL1)
+    with pytest.raises(ValueError, match="more than 1 value per channel"):
+        network(torch.rand(1, 3, 33, 33))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: DeepLabV3Plus(AlexNet()), r"one of ResNet, SmallNet; AlexNet cannot be dilated"),
+        (lambda: DeepLabV3Plus(SqueezeNet("1.1")), r"one of ResNet, SmallNet; SqueezeNet cannot be dilated"),
+        (lambda: DeepLabV3Plus(SmallNet(), output_stride=32), r"output_stride is 32: it must be one of 8, 16"),
+        (lambda: DeepLabV3Plus(SmallNet(), aspp_channels=0), r"aspp_channels is 0: it must be at least 1"),
+        (lambda: DeepLabV3Plus(SmallNet(width=0)), r"SmallNet.width is 0: it must be at least 1"),
+    ],
+)
+def test_illegal_combinations_are_refused(make, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make()
