@@ -48,9 +48,9 @@ def experiment(name: str, method: Method, target: str, size: int, seed: int) -> 
         augmentation=Augmentation(
             (
                 RandomResizedCrop(size, size, area_min=0.8, area_max=1.0),
-                HorizontalFlip(),
-                ColorJitter(0.4, 0.4, 0.4, 0.1),
-                Grayscale(0.1),
+                HorizontalFlip(probability=0.5),
+                ColorJitter(0.4, 0.4, 0.4, 0.1, probability=0.8),
+                Grayscale(probability=0.1),
             )
         ),
         evaluation_size=(size, size),

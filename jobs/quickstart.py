@@ -36,7 +36,7 @@ def experiment(name: str, method: Method, seed: int) -> Experiment:
         stages=(Stage(method=method, optimizer=SGD(lr=0.05), schedule=Poly(), steps=300),),
         sampling=Sampling(images_per_domain=2, episodes_per_step=2),
         augmentation=Augmentation(
-            (RandomScaleCrop(96, 96, scale_min=0.75, scale_max=1.5), HorizontalFlip(), ColorJitter(0.3, 0.3, 0.3, 0.05))
+            (RandomScaleCrop(96, 96, scale_min=0.75, scale_max=1.5), HorizontalFlip(probability=0.5), ColorJitter(0.3, 0.3, 0.3, 0.05, probability=0.5))
         ),
         adaptations=(TrainBN(), TargetNorm(batch_size=16), IaBN(instance_weight=0.3)),
         validate_every=100,

@@ -36,9 +36,9 @@ def experiment(name: str, method: Method, seed: int) -> Experiment:
         augmentation=Augmentation(
             (
                 RandomScaleCrop(128, 128, scale_min=0.5, scale_max=1.5),
-                HorizontalFlip(),
-                ColorJitter(0.4, 0.4, 0.4, 0.1),
-                GaussianBlur(0.1, 1.0),
+                HorizontalFlip(probability=0.5),
+                ColorJitter(0.4, 0.4, 0.4, 0.1, probability=0.8),
+                GaussianBlur(0.1, 1.0, probability=0.5),
             )
         ),
         adaptations=(TrainBN(), TargetNorm(batch_size=4), IaBN(instance_weight=0.3)),

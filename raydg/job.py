@@ -30,11 +30,11 @@ def main(job: Experiment | Study, resources: Resources | None = None, args: Sequ
         args: the command line without the program's name; by default this process's.
     """
     study = job if isinstance(job, Study) else Study(name=job.name, experiments=(job,))
-    flags = _flags(study)
+    flags, default = _flags(study), resources or Resources()
 
     @dataclass(frozen=True)
     class Arguments:
-        resources: Annotated[Resources, tyro.conf.arg(name="")] = resources or Resources()  # noqa: RUF009
+        resources: Annotated[Resources, tyro.conf.arg(name="")] = default
         seeds: tuple[int, ...] = ()
         """Seeds to run every experiment with, instead of its own."""
         settings: Annotated[flags, tyro.conf.arg(name="")] = field(default_factory=flags)

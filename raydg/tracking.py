@@ -47,7 +47,8 @@ class Tracker:
     """
 
     def __init__(self, study: Study, uri: str, runs: str | Path) -> None:
-        logging.getLogger("alembic").setLevel(logging.WARNING)
+        for chatty in ("alembic", "mlflow.store.db.utils"):
+            logging.getLogger(chatty).setLevel(logging.WARNING)
         self.study, self.uri = study, uri
         self.artifacts = None if uri.startswith(("http://", "https://", "databricks")) else str(Path(runs) / "artifacts")
         self._client: MlflowClient | None = None

@@ -61,8 +61,8 @@ def prepare(
 def run_on_ray(function: Callable[[Task], Report], tasks: Sequence[Task]) -> Iterator[Report]:
     """`map` on the cluster: results in the order of the tasks, each once those before it are there.
 
-    An OSError or ValueError that `function` raises is raised here as it is, without Ray's traceback around it. Closing the
-    iterator cancels the tasks that are left.
+    An OSError or ValueError that `function` raises is raised here as it is, without Ray's traceback around it. Closing
+    the iterator cancels the tasks that are left.
     """
 
     def run(row: dict[str, bytes]) -> dict[str, bytes]:
@@ -89,9 +89,8 @@ def run_on_ray(function: Callable[[Task], Report], tasks: Sequence[Task]) -> Ite
 
 
 def summary(preparations: Sequence[Preparation]) -> Table:
-    """What was prepared, a line for each domain."""
-    spaces = {preparation.domain.label_space.name for preparation in preparations}
-    table = Table("domain", "images of each split", title=f"Prepared for {', '.join(spaces)}")
+    """What was prepared, a line for each of one or more domains."""
+    table = Table("domain", "splits", title=f"Prepared for {preparations[0].domain.label_space.name}")
     for heading in ("images", "MB", "skipped"):
         table.add_column(heading, justify="right")
     table.add_column("")

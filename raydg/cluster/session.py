@@ -25,7 +25,7 @@ def start(address: str | None = None, worker_cpus: int = 0) -> None:
         os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
         os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
         local = {} if address else {"num_cpus": max(os.cpu_count() or 1, worker_cpus + SPARE_CPUS), "include_dashboard": False}
-        ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING, **local)
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **local)
     available = ray.cluster_resources().get("CPU", 0)
     if available < worker_cpus + 1:
         raise ValueError(

@@ -1,7 +1,8 @@
 """Entries of the catalogue in the layout of PACS: one image, one class."""
 
 from raydg.domains import object_world
-from raydg.domains.dataset import Dataset, LabelTable
+from raydg.domains.dataset import Dataset
+from raydg.domains.label_table import LabelTable
 from raydg.domains.labels import PACS_7
 from raydg.domains.layouts import ListedClasses
 

@@ -2,8 +2,9 @@
 
 from functools import partial
 
-from raydg.domains.dataset import IGNORED, Dataset, LabelTable
+from raydg.domains.dataset import Dataset
 from raydg.domains.decoding import read_colours
+from raydg.domains.label_table import IGNORED, LabelTable
 from raydg.domains.labels import CITYSCAPES_19, IDD_LEVEL1
 from raydg.domains.layouts import ListedPairs, PairedFiles
 from raydg.domains.street_world.domains import DOMAINS as STREET_DOMAINS

@@ -12,7 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from raydg.domains.dataset import Dataset, LabelTable, RawSample
+from raydg.domains.dataset import Dataset, RawSample
+from raydg.domains.label_table import LabelTable
 from raydg.shards.manifest import INDEX, Manifest, ShardFile, Skipped, SplitSummary
 from raydg.shards.reading import PreparedDomain
 from raydg.shards.writing import ROW_GROUP_BYTES, ShardReport, ShardTask

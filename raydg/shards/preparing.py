@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from raydg.domains.dataset import Dataset, LabelTable, RawSample
+from raydg.domains.dataset import Dataset, RawSample
+from raydg.domains.label_table import LabelTable
 from raydg.domains.labels import LabelSpace
 from raydg.shards.draft import Draft, check_bad
 from raydg.shards.manifest import MANIFEST, Skipped
@@ -79,8 +80,8 @@ def prepare_domains(
     table, wanted = dataset.table(label_space), dataset.chosen_splits(splits)
     if skip_bad < 0:
         raise ValueError(f"skip_bad is {skip_bad}: it must be 0 or more.")
-    if len(set(domains)) < len(domains):
-        raise ValueError(f"domains are {list(domains)}: each must stand there once.")
+    if not domains or len(set(domains)) < len(domains):
+        raise ValueError(f"domains are {list(domains)}: they must be one or more of {dataset.domains}, each once.")
     with ExitStack() as stack:
         planned: list[PreparedDomain | Draft] = []
         for domain in domains:

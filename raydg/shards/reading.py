@@ -110,7 +110,8 @@ class PreparedDomain:
         path = self.folder / rows["shard"][position]
         try:
             file = open_shard(path, self.manifest.index_sha256)
-            group = file.read_row_group(int(rows["row_group"][position]), columns=["sample_id", "image", "label"])
+            columns = ["sample_id", "image", "label"]
+            group = file.read_row_group(int(rows["row_group"][position]), columns=columns, use_threads=False)
             row = {name: group.column(name)[int(rows["row"][position])] for name in group.column_names}
             image = pixels(row["image"])
             label = row["label"].as_py() if self.manifest.task == "classification" else pixels(row["label"])

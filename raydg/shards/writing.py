@@ -1,7 +1,4 @@
-"""Writes one shard: reads raw samples, checks them, maps their labels, and stores what every reader can decode.
-
-What Parquet adds is measured by tests/benchmarks/row_groups.py.
-"""
+"""Writes one shard: reads raw samples, checks them, maps their labels, and stores what every reader can decode."""
 
 import hashlib
 import io
@@ -16,12 +13,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from raydg.domains.dataset import LabelTable, RawSample
+from raydg.domains.dataset import RawSample
 from raydg.domains.decoding import BadSample, read_rgb
+from raydg.domains.label_table import LabelTable
 from raydg.domains.labels import LabelSpace
 from raydg.shards.manifest import Skipped
 
 ROW_GROUP_BYTES = 256 * 1024
+"""Bytes of images at which a row group is full.
+
+Measured by tests/benchmarks/row_groups.py on one core, files in memory. A random row of 52 KiB images costs, without
+decoding, 0.2 ms from groups of 256 KiB (5 rows), 0.4 of 512 KiB, 0.7 of 1 MiB, 3 of 4 MiB and 10 of 16 MiB; decoded,
+1.1, 1.2, 1.5, 2.7 and 6.3 times as much as loose files. Frames of 2048 x 1024 (2.4 MiB) have a group each: 2.1 ms, half
+of it checksums, and decoded 1.04 times as much as loose files. Streaming goes at 0.5 to 1.2 GB/s at every size, faster
+than any decoder. So the smallest size at which one request still brings several small images.
+"""
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,9 @@
 
     python tests/benchmarks/row_groups.py
 
-Prints, for street-like PNG images of two sizes, the time of a random row without decoding (fetch), with decoding (row), and the
-rate of reading everything in order (stream), the latter two also as ratios to loose files read by Pillow in the same round.
-Each figure is the best of several rounds, for other programs only ever slow a round down. Figures hold for files that the
-operating system has in memory.
+Prints, for street-like PNG images of two sizes, the time of a random row without decoding (fetch), with decoding (row),
+and the rate of reading everything in order (stream), the latter two also as ratios to loose files read by Pillow in the
+same round. Times are of the processor, the best of several rounds, for files that the operating system has in memory.
 """
 
 import io
@@ -41,7 +40,7 @@ def main() -> None:
 
 
 def street_like(height: int, width: int, count: int) -> tuple[list[bytes], list[bytes]]:
-    """PNG images of smooth colours with fine grain, and label maps of a few large areas, with sizes like those of photographs."""
+    """PNG images of smooth colours with fine grain, as large as photographs are, and label maps of large areas."""
     generator = np.random.default_rng(0)
     images, labels = [], []
     for _ in range(min(count, 32)):

@@ -51,7 +51,7 @@ def test_the_minimum_size_is_what_torchvisions_network_can_take(backbone: Torchv
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: ResNet(34), r"ResNet.depth is 34: it must be one of 18, 50, 101"),  # pyright: ignore[reportArgumentType]
+        (lambda: ResNet(34), r"ResNet.depth is 34: it must be one of 18, 50, 101"),
         (lambda: SqueezeNet("1.2"), r"SqueezeNet.version is '1.2': it must be one of '1.0', '1.1'"),
         (lambda: ResNet(18, weights="imagnet"), r"ResNet.weights is 'imagnet': .*'imagenet' or a path"),
         (lambda: AlexNet(weights="alexnet.tar"), r"AlexNet.weights is 'alexnet.tar': .*\.pth, \.safetensors, \.npz"),

@@ -4,7 +4,7 @@ The classes are those of PACS. A network trained on three of the styles loses ac
 domain generalisation is about; a person does not.
 """
 
+from raydg.domains.object_world.pacs import write
 from raydg.domains.object_world.picture import CLASSES, DOMAINS, render
-from raydg.domains.object_world.write import write
 
 __all__ = ["CLASSES", "DOMAINS", "render", "write"]

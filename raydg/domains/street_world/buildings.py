@@ -14,7 +14,7 @@ from raydg.domains.street_world.faces import Label, joined, rgb
 from raydg.domains.street_world.style import Style
 
 STOREY_M = 3.2
-FRAMES_UNTIL_M, WINDOWS_UNTIL_M = 35.0, 80.0
+FRAMES_UNTIL_M, WINDOWS_UNTIL_M = 30.0, 65.0
 """Beyond these distances window frames, and windows, would be smaller than a pixel."""
 
 

@@ -65,11 +65,11 @@ DUSK = Style(
         clouds="#f29a86",
         cloudiness=0.5,
         sun="#ffb066",
-        sun_strength=0.75,
-        sun_elevation=(14, 24),
+        sun_strength=0.85,
+        sun_elevation=(16, 26),
         sun_azimuth=(10, 60),
-        ambient="#b9a2c4",
-        ambient_strength=0.66,
+        ambient="#c4aec9",
+        ambient_strength=0.8,
         shadow=0.5,
         softness=0.7,
         halo=0.55,
@@ -82,8 +82,8 @@ DUSK = Style(
         saturation=1.1, tint="#fff2e6", noise=3.5, vignette=0.25, jpeg_quality=88,
     ),
     streets=Streets(
-        lanes=(1, 1), sidewalk_m=(1.8, 2.8), verge=0.7, bend=0.0028, built=0.6, storeys=(1, 2), pitched=0.9, offices=0.0,
-        walled=0.25, fenced=0.6, trees=14, conifers=0.1, parked=0.35, crossing=0.45, buses=0.35, trams=0.25, people=5.0,
+        lanes=(1, 1), sidewalk_m=(1.8, 2.8), verge=0.7, bend=0.0028, built=0.7, gardens=0.7, storeys=(1, 2), pitched=0.9,
+        offices=0.0, walled=0.3, fenced=0.6, trees=12, conifers=0.1, parked=0.3, crossing=0.5, people=7.0,
     ),
 )  # fmt: skip
 """A suburb under a low sun: small houses with gardens, long shadows, first lamps."""
@@ -122,8 +122,8 @@ RAIN = Style(
         blur=0.35, noise=4.0, vignette=0.2, jpeg_quality=80,
     ),
     streets=Streets(
-        lanes=(2, 3), sidewalk_m=(3.5, 6.0), verge=0.25, bend=0.0004, built=0.8, storeys=(5, 12), pitched=0.0, offices=0.6,
-        walled=0.5, fenced=0.4, trees=7, conifers=0.0, parked=0.3, crossing=0.75, cars=5.5, buses=0.6, trucks=0.5, people=10.0,
+        lanes=(2, 3), sidewalk_m=(3.5, 6.0), verge=0.25, bend=0.0004, built=0.75, gardens=0.1, storeys=(5, 12), pitched=0.0,
+        offices=0.6, trees=7, conifers=0.0, parked=0.25, crossing=0.75, cars=4.5, buses=0.5, people=13.0,
     ),
 )  # fmt: skip
 """Downtown in the rain: towers, a wide mirroring road, umbrellas."""
@@ -159,8 +159,8 @@ FOG = Style(
         height_m=(1.2, 1.5), horizon=(0.44, 0.50), view_degrees=(48, 54), saturation=0.75, blur=0.45, noise=3.0, jpeg_quality=85,
     ),
     streets=Streets(
-        lanes=(1, 1), sidewalk_m=(1.6, 2.4), verge=0.6, bend=0.002, built=0.4, storeys=(1, 3), pitched=0.8, offices=0.0,
-        walled=0.45, fenced=0.35, trees=16, conifers=0.4, parked=0.25, crossing=0.55, trucks=0.6, signs=4.0, people=6.0,
+        lanes=(1, 1), sidewalk_m=(1.6, 2.4), verge=0.6, bend=0.002, built=0.45, gardens=0.4, storeys=(1, 3), pitched=0.8,
+        offices=0.0, walled=0.5, fenced=0.35, trees=13, conifers=0.4, parked=0.2, crossing=0.55, signs=4.0, people=8.0,
     ),
 )  # fmt: skip
 """A village road in thick fog: few houses, many walls and trees, colours that fade within fifty metres."""
@@ -197,8 +197,8 @@ SNOW = Style(
         saturation=0.9, tint="#f0f6ff", blur=0.2, noise=3.0, vignette=0.1, jpeg_quality=88,
     ),
     streets=Streets(
-        lanes=(1, 2), sidewalk_m=(2.0, 3.2), verge=0.5, bend=0.0016, built=0.6, storeys=(2, 4), pitched=0.85, offices=0.05,
-        trees=12, conifers=0.6, parked=0.5, trams=0.35, people=6.0,
+        lanes=(1, 2), sidewalk_m=(2.0, 3.2), verge=0.5, bend=0.0016, built=0.6, gardens=0.4, storeys=(2, 4), pitched=0.85,
+        offices=0.05, conifers=0.6, parked=0.4, people=8.0,
     ),
 )  # fmt: skip
 """A northern town in falling snow: white roofs and verges, tracks on a grey road, conifers."""
@@ -232,7 +232,7 @@ NIGHT = Style(
         exposure=1.15, saturation=1.05, tint="#fff3e0", blur=0.3, noise=7.0, vignette=0.3, jpeg_quality=82,
     ),
     streets=Streets(
-        lanes=(1, 2), built=0.75, storeys=(3, 7), pitched=0.2, offices=0.35, trees=8, lamps_m=18.0, people=8.0, cars=4.5,
+        lanes=(1, 2), built=0.7, gardens=0.2, storeys=(3, 7), pitched=0.2, offices=0.35, trees=8, lamps_m=18.0, people=11.0,
     ),
 )  # fmt: skip
 """A city at night: lit windows and shops, headlights, pools of lamplight, sensor noise."""
@@ -280,8 +280,8 @@ GAME = Style(
         height_m=(1.6, 2.2), horizon=(0.36, 0.44), view_degrees=(60, 70), saturation=1.15, contrast=1.05, grain=0.0,
     ),
     streets=Streets(
-        lanes=(2, 3), lane_m=3.5, sidewalk_m=(3.0, 5.0), verge=0.3, bend=0.0006, built=0.75, storeys=(2, 9), pitched=0.3,
-        offices=0.4, trees=10, parked=0.4, crossing=0.7, cars=5.0, people=8.0,
+        lanes=(2, 3), lane_m=3.5, sidewalk_m=(3.0, 5.0), verge=0.3, bend=0.0006, built=0.7, gardens=0.2, storeys=(2, 9),
+        pitched=0.3, offices=0.4, parked=0.3, crossing=0.7, cars=3.5, people=10.0,
     ),
 )  # fmt: skip
 """A video game: flat saturated colours, hard shadows, a perfect camera that rides high."""

@@ -6,9 +6,9 @@ from raydg.domains.street_world.colours import shades
 from raydg.domains.street_world.faces import CORNERS, Label, joined, polygons
 from raydg.domains.street_world.style import Style
 
-TUFTS = 13
+TUFTS = 11
 """Tufts of leaves in one crown."""
-FAR_M, FAR_TUFTS = 45.0, 5
+FAR_M, FAR_TUFTS = 40.0, 4
 """Beyond this distance a crown has fewer and larger tufts."""
 
 

@@ -6,10 +6,10 @@ Images are planes (3, h, w) of 0 to 1.
 import io
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFilter
 
 from raydg.domains.street_world.faces import rgb
-from raydg.domains.street_world.planes import blurred, clouds, picture, static
+from raydg.domains.street_world.planes import blurred, clouds, picture, planes, static
 from raydg.domains.street_world.style import Camera, Weather
 
 LUMA = np.float32((0.299, 0.587, 0.114))
@@ -91,7 +91,7 @@ def exposed(image: np.ndarray, camera: Camera, rng: np.random.Generator) -> np.n
         y, x = np.linspace(-1, 1, h, dtype=np.float32)[:, None], np.linspace(-1, 1, w, dtype=np.float32)
         image *= 1 - camera.vignette / 2 * (x * x + y * y)
     if camera.blur:
-        image = blurred(image, camera.blur * h / 100, camera.blur * h / 100)
+        image = planes(picture(image).filter(ImageFilter.BoxBlur(camera.blur * h / 100)))
     if camera.noise:
         image += camera.noise / 255 * static(rng, 3, h, w)
     photograph = picture(image)

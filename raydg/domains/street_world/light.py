@@ -12,7 +12,8 @@ from raydg.domains.street_world.view import SUPERSAMPLE, View
 SNOW = rgb("#edf2fa")
 SWEPT = {Label.ROAD: 0.35, Label.SIDEWALK: 0.8}
 """Share of fallen snow that stays where people drive and walk; everywhere else it all stays."""
-GROUND = (Label.ROAD, Label.SIDEWALK, Label.TERRAIN)
+IS_GROUND = np.isin(np.arange(256), (Label.ROAD, Label.SIDEWALK, Label.TERRAIN))
+"""Which labels lie flat, by id."""
 HEADLIGHT, LAMPLIGHT = "#fff2d1", "#ffd9a0"
 SHADOWS_UNTIL_M = 60.0
 LOWEST_SUN = 0.2
@@ -45,21 +46,19 @@ def headlights(light: Light, aside: np.ndarray, ahead: np.ndarray) -> np.ndarray
 def lit(faces: np.ndarray, style: Style, sun: np.ndarray, eye: tuple[float, float]) -> np.ndarray:
     """The colour (n, 3) of each upright face as the camera sees it, 0 to 1, and the bare colour of the ground."""
     light = style.light
-    colour = snowed(faces, style.weather.snow_cover)
-    upright = np.flatnonzero(~np.isin(faces["label"], GROUND))
-    faces = faces[upright]
+    own = snowed(faces, style.weather.snow_cover)
     middle = (faces["xyz"][:, 0] + faces["xyz"][:, 2]) / 2
-    aside, ahead = middle[:, 0] - np.float32(eye[0]), middle[:, 2]
+    aside, ahead = middle[:, 0] - eye[0], middle[:, 2]
     arriving = (
         np.outer(light.ambient_strength * (0.85 + 0.15 * faces["normal"][:, 1]), rgb(light.ambient))
         + np.outer(light.sun_strength * np.maximum(faces["normal"] @ sun, 0), rgb(light.sun))
         + np.outer(headlights(light, aside, ahead), rgb(HEADLIGHT))
     )
     burning = (light.lamps * faces["glow"])[:, None]
-    seen = colour[upright] * ((1 - burning) * arriving + burning)
+    seen = own * ((1 - burning) * arriving + burning)
     clear = np.exp(-np.hypot(aside, ahead) / style.weather.visibility_m)[:, None]
-    colour[upright] = np.clip(seen * clear + rgb(style.weather.haze) * (1 - clear), 0, 1)
-    return colour
+    seen = np.clip(seen * clear + rgb(style.weather.haze) * (1 - clear), 0, 1)
+    return np.where(IS_GROUND[faces["label"], None], own, seen)
 
 
 def light_on_ground(image: np.ndarray, ground: np.ndarray, view: View, style: Style, sun: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ from raydg.domains.street_world.dice import Dice
 from raydg.domains.street_world.domains import STYLES
 from raydg.domains.street_world.faces import Label
 from raydg.domains.street_world.lens import exposed, glare, mirrored_in_road, precipitation, rough
-from raydg.domains.street_world.light import GROUND, light_on_ground, lit, sky, sun_direction
+from raydg.domains.street_world.light import IS_GROUND, light_on_ground, lit, sky, sun_direction
 from raydg.domains.street_world.planes import planes
 from raydg.domains.street_world.scene import draw_scene
 from raydg.domains.street_world.view import SUPERSAMPLE, View
@@ -45,7 +45,7 @@ def render(domain: str, seed: int, height: int = 128, width: int = 256) -> tuple
     *image, above = averaged(numbers, colours)
     middle = numbers[SUPERSAMPLE // 2 :: SUPERSAMPLE, SUPERSAMPLE // 2 :: SUPERSAMPLE]
     ids = labels[middle]
-    ground = np.isin(ids, GROUND).astype(np.float32)
+    ground = IS_GROUND[ids].astype(np.float32)
 
     image = light_on_ground(np.stack(image), ground, view, style, sun)
     heaven = sky(view, light, sun, rng)

@@ -18,6 +18,10 @@ from raydg.domains.street_world.style import Style
 from raydg.domains.street_world.traffic import cycling, driving, parked, walking
 
 
+GARDEN_M = 4.0
+"""How far back a building stands behind its garden."""
+
+
 @dataclass(frozen=True, eq=False)
 class Scene:
     """Faces in the order in which they are painted, and how the street lies before the camera."""
@@ -39,15 +43,18 @@ def lined(style: Style, plan: Plan, dice: Dice) -> tuple[list[np.ndarray], np.nd
     for side, sign_x in SIDES:
         edge = plan.back(side)
         for z0, z1 in draw_lots(plan, dice):
-            if dice.chance(streets.built):
-                built.append((sign_x * (edge + dice.between(0.2, 1.5)), z0, z1))
-                continue
-            kind = dice.between(0, 1)
-            if kind < streets.walled + streets.fenced:
-                (walled if kind < streets.walled else fenced).append((sign_x * (edge + 0.2), z0, z1))
-            size = (sign_x, z1 - z0)
-            bush.append((sign_x * (edge + 1.5), z0) + rng.random((int((z1 - z0) / 5), 2)) * (2.5, 1) * size)
-            tree.append((sign_x * (edge + 3.5), z0) + rng.random((2, 2)) * (7.5, 1) * size)
+            house = dice.chance(streets.built)
+            garden = house and dice.chance(streets.gardens)
+            if house:
+                built.append((sign_x * (edge + dice.between(0.2, 1.5) + GARDEN_M * garden), z0, z1))
+            if garden or not house:
+                kind = dice.between(0, 1)
+                if kind < streets.walled + streets.fenced:
+                    (walled if kind < streets.walled else fenced).append((sign_x * (edge + 0.2), z0, z1))
+                size = (sign_x, z1 - z0)
+                bush.append((sign_x * (edge + 1.5), z0) + rng.random((int((z1 - z0) / 5), 2)) * (2.5, 1) * size)
+            if not house:
+                tree.append((sign_x * (edge + 3.5), z0) + rng.random((2, 2)) * (7.5, 1) * size)
         n = dice.count(streets.trees / 2)
         tree.append((sign_x * (plan.kerb(side) + 1.0), 6) + rng.random((n, 2)) * (0, 84))
     tables = [

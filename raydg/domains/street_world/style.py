@@ -99,7 +99,7 @@ class Camera:
     saturation: float = 1.0
     tint: str = "#ffffff"
     blur: float = 0.0
-    """Standard deviation in hundredths of the image's height."""
+    """Radius in hundredths of the image's height."""
     noise: float = 0.0
     """Standard deviation in grey levels of 255."""
     grain: float = 1.0
@@ -121,35 +121,37 @@ class Streets:
     """Chance of a grass strip between road and sidewalk."""
     bend: float = 0.0012
     """Largest curvature, per metre."""
-    built: float = 0.7
-    """Share of the lots that carry a building; the others are green, behind a wall, a fence or nothing."""
+    built: float = 0.65
+    """Share of the lots that carry a building; the others are green."""
+    gardens: float = 0.3
+    """Share of the buildings that stand back behind a garden."""
     storeys: tuple[int, int] = (2, 5)
     pitched: float = 0.4
     """Share of the buildings with a pitched roof."""
     offices: float = 0.2
     """Share of the buildings with bands of glass for windows."""
-    walled: float = 0.35
-    """Share of the green lots behind a wall."""
-    fenced: float = 0.4
-    """Share of the green lots behind a fence."""
+    walled: float = 0.45
+    """Share of the greens and gardens behind a wall."""
+    fenced: float = 0.45
+    """Share of the greens and gardens behind a fence."""
     trees: float = 10.0
     conifers: float = 0.15
     """Share of the trees that are conifers."""
-    parked: float = 0.45
+    parked: float = 0.35
     """Chance that a place to park along the kerb is taken."""
     crossing: float = 0.6
     """Chance of a crossing with traffic lights."""
     signs: float = 3.0
     lamps_m: float = 24.0
     """Distance between two lamp posts."""
-    cars: float = 3.5
-    trucks: float = 0.45
-    buses: float = 0.4
+    cars: float = 2.6
+    trucks: float = 0.4
+    buses: float = 0.35
     trams: float = 0.3
     """A tram brings its rails."""
-    motorcycles: float = 0.8
-    bicycles: float = 1.6
-    people: float = 7.0
+    motorcycles: float = 0.9
+    bicycles: float = 2.0
+    people: float = 9.0
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """From faces in metres to an image of face numbers: projection, leaving out what cannot be seen, painting."""
 
 from dataclasses import dataclass
+from math import radians, tan
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -11,7 +12,7 @@ from raydg.domains.street_world.scene import Scene
 SUPERSAMPLE = 3
 """Samples along a pixel's edge. Odd, so that one lies in the pixel's middle: the labels are that sample."""
 NEAREST_M = 0.5
-SMALLEST_PX = 0.35
+SMALLEST_PX = 0.7
 """Faces whose bounding rectangle has a smaller area, in pixels, are left out."""
 
 
@@ -29,7 +30,7 @@ class View:
 
     @property
     def focal_px(self) -> float:
-        return self.width / 2 / np.tan(np.radians(self.view_degrees) / 2)
+        return self.width / 2 / tan(radians(self.view_degrees) / 2)
 
     def screen(self, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Columns and rows, in pixels, at which points in street metres appear."""

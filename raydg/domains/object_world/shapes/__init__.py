@@ -4,23 +4,17 @@ from collections.abc import Callable
 
 import numpy as np
 
-from raydg.domains.object_world.shapes.dog import dog
-from raydg.domains.object_world.shapes.elephant import elephant
-from raydg.domains.object_world.shapes.giraffe import giraffe
-from raydg.domains.object_world.shapes.guitar import guitar
-from raydg.domains.object_world.shapes.horse import horse
-from raydg.domains.object_world.shapes.house import house
+from raydg.domains.object_world.shapes import dog, elephant, giraffe, guitar, horse, house, person
 from raydg.domains.object_world.shapes.outlines import Layer, move, rotate
-from raydg.domains.object_world.shapes.person import person
 
 FIGURES: dict[str, Callable[[np.random.Generator], list[Layer]]] = {
-    "dog": dog,
-    "elephant": elephant,
-    "giraffe": giraffe,
-    "guitar": guitar,
-    "horse": horse,
-    "house": house,
-    "person": person,
+    "dog": dog.draw,
+    "elephant": elephant.draw,
+    "giraffe": giraffe.draw,
+    "guitar": guitar.draw,
+    "horse": horse.draw,
+    "house": house.draw,
+    "person": person.draw,
 }
 
 

@@ -6,7 +6,7 @@ from raydg.domains.object_world.shapes.gait import feet, leg
 from raydg.domains.object_world.shapes.outlines import Layer, Point, attach, disc, limb, polar, smooth
 
 
-def dog(rng: np.random.Generator) -> list[Layer]:
+def draw(rng: np.random.Generator) -> list[Layer]:
     return _sitting(rng) if rng.random() < 0.35 else _standing(rng)
 
 

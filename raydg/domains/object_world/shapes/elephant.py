@@ -13,7 +13,7 @@ TRUNKS = (  # from the face outwards, relative to the head
 )
 
 
-def elephant(rng: np.random.Generator) -> list[Layer]:
+def draw(rng: np.random.Generator) -> list[Layer]:
     u = rng.uniform
     spine, bulk = u(0.72, 0.82), u(0.92, 1.06)
     body = limb(

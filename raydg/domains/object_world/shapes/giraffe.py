@@ -6,7 +6,7 @@ from raydg.domains.object_world.shapes.gait import feet, leg
 from raydg.domains.object_world.shapes.outlines import Layer, attach, box, disc, limb, polar
 
 
-def giraffe(rng: np.random.Generator) -> list[Layer]:
+def draw(rng: np.random.Generator) -> list[Layer]:
     u = rng.uniform
     height, length = u(0.82, 0.98), u(0.26, 0.34)
     withers, croup = height + 0.22, height + 0.08

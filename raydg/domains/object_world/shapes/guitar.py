@@ -5,7 +5,7 @@ import numpy as np
 from raydg.domains.object_world.shapes.outlines import Layer, box, disc, mirrored, smooth
 
 
-def guitar(rng: np.random.Generator) -> list[Layer]:
+def draw(rng: np.random.Generator) -> list[Layer]:
     return _electric(rng) if rng.random() < 0.45 else _acoustic(rng)
 
 

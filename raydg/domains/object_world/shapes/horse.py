@@ -8,7 +8,7 @@ from raydg.domains.object_world.shapes.outlines import Layer, Point, attach, dis
 HOOF = ((-0.045, 0.02), (0.05, 0.02), (0.075, -0.06), (-0.06, -0.06))
 
 
-def horse(rng: np.random.Generator) -> list[Layer]:
+def draw(rng: np.random.Generator) -> list[Layer]:
     u = rng.uniform
     height, bulk = u(0.68, 0.8), u(0.9, 1.08)
     back = height + 0.18

@@ -7,7 +7,7 @@ from raydg.domains.object_world.shapes.outlines import Layer, box, disc
 STOREY = 0.48
 
 
-def house(rng: np.random.Generator) -> list[Layer]:
+def draw(rng: np.random.Generator) -> list[Layer]:
     u = rng.uniform
     storeys = int(rng.integers(1, 3))
     wide, tall, pitch = u(0.85, 1.15), STOREY * storeys + u(0.05, 0.15), u(0.3, 0.55)

@@ -13,7 +13,7 @@ ARMS = (  # degrees of upper arm and forearm, counted from straight down, outwar
 )
 
 
-def person(rng: np.random.Generator) -> list[Layer]:
+def draw(rng: np.random.Generator) -> list[Layer]:
     u = rng.uniform
     wide, hips, legs = u(0.19, 0.25), u(0.14, 0.18), u(0.72, 0.86)
     waist, neck = legs + 0.05, legs + u(0.5, 0.58)

@@ -24,7 +24,7 @@ class _Pots:
         return len(self.colours) - 1
 
 
-def cartoon(layers: Sequence[Layer], palette: Palette, rng: np.random.Generator, size: int) -> np.ndarray:
+def paint(layers: Sequence[Layer], palette: Palette, rng: np.random.Generator, size: int) -> np.ndarray:
     turn = rng.uniform(0, 1) if rng.random() < 0.3 else 0.0  # now and then a pink elephant
     vivid = {paint: bend(0.92 * colour + 0.08, turn, 1.7, 1.15) for paint, colour in palette.items()}
     vivid |= {paint: bend(palette[paint], 0.0, 1.1, 1.1) for paint in FLESH & palette.keys()}

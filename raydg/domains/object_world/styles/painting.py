@@ -18,7 +18,7 @@ FINE = 2
 """Fine pixels along the side of one pixel: brush strokes need less care than outlines."""
 
 
-def painting(layers: Sequence[Layer], palette: Palette, rng: np.random.Generator, size: int) -> np.ndarray:
+def paint(layers: Sequence[Layer], palette: Palette, rng: np.random.Generator, size: int) -> np.ndarray:
     colours, backdrop = _manner(palette, rng, size)
     scene = lit(layers, colours, backdrop, rng, relief=rng.uniform(0.45, 0.75), grain=0.0)
     return pixels(_canvas(_strokes(scene, np.abs(scene - backdrop).max(2) > 0.06, rng), rng))
@@ -56,7 +56,7 @@ def _strokes(scene: np.ndarray, matters: np.ndarray, rng: np.random.Generator) -
         np.asarray(source.convert("L").filter(ImageFilter.GaussianBlur(0.012 * size)), np.float32)
     )
     along = np.where(np.hypot(down, right) > 2, np.arctan2(right, -down), np.pi * noise(rng, size, 3))
-    for width, count, elsewhere in ((0.07, 150, 1.0), (0.035, 200, 0.3), (0.016, 450, 0.02)):
+    for width, count, elsewhere in ((0.07, 140, 1.0), (0.035, 180, 0.3), (0.016, 400, 0.02)):
         guide = np.asarray(source.filter(ImageFilter.GaussianBlur(0.3 * width * size)))
         chance = np.where(matters, 1.0, elsewhere).ravel().cumsum()
         spots = np.searchsorted(chance, rng.uniform(0, chance[-1], count))

@@ -11,7 +11,7 @@ from raydg.domains.object_world.styles.palette import Palette, bend, hue
 from raydg.domains.object_world.styles.raster import fill, noise, pixels
 
 
-def photo(layers: Sequence[Layer], palette: Palette, rng: np.random.Generator, size: int) -> np.ndarray:
+def paint(layers: Sequence[Layer], palette: Palette, rng: np.random.Generator, size: int) -> np.ndarray:
     colours = {paint: bend(colour, rng.normal(0, 0.01), 0.9) for paint, colour in palette.items()}
     picture = lit(layers, colours, _background(rng, size), rng, relief=rng.uniform(0.4, 0.7), grain=0.07)
     return pixels(_camera(picture, rng))

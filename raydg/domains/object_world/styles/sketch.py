@@ -11,7 +11,7 @@ from raydg.domains.object_world.styles.palette import Palette
 from raydg.domains.object_world.styles.raster import FINE, LINES, inked, noise, pixels, silhouettes
 
 
-def sketch(layers: Sequence[Layer], palette: Palette, rng: np.random.Generator, size: int) -> np.ndarray:
+def paint(layers: Sequence[Layer], palette: Palette, rng: np.random.Generator, size: int) -> np.ndarray:
     side = size * FINE
     width = rng.uniform(0.0055, 0.0105) * side
     paper = Image.new("L", (side, side), 255)
