@@ -2,10 +2,11 @@
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,9 @@ from raydg.shards.writing import ROW_GROUP_BYTES, ShardReport, ShardTask
 
 SHARD_BYTES = 64 * 1024**2
 """Bytes of raw images at which a shard is full: seconds of work for a process, and few files for a shared storage."""
+
+DRAFT = "new"
+"""Folder in `Draft.scratch` that becomes the domain's."""
 
 SHOWN = 20
 """Bad samples that an error message lists before it only counts them."""
@@ -42,8 +46,7 @@ class Draft:
 
     @cached_property
     def tasks(self) -> list[ShardTask]:
-        """The shards of all splits, in order; their folder exists from now on."""
-        self._new.mkdir()
+        """The shards of all splits, in order."""
         return [
             ShardTask(
                 path=self._new / f"{split}-{number:05}.parquet",
@@ -57,17 +60,17 @@ class Draft:
             for number, chunk in enumerate(chunks([sample for sample in self.samples if sample.split == split]))
         ]
 
-    def finish(self, reports: Iterable[ShardReport]) -> PreparedDomain:
+    def finish(self, reports: Iterator[ShardReport]) -> PreparedDomain:
         """Put the domain in place.
 
         Args:
-            reports: of all tasks, in order.
+            reports: those of all tasks come next, in order.
 
         Raises:
             ValueError: more bad samples than tolerated, as soon as that is known, or a split without a good one.
         """
         skipped, written = list(self.missing), list[ShardReport]()
-        for report in reports:
+        for _, report in zip(self.tasks, islice(reports, len(self.tasks)), strict=True):
             skipped += report.skipped
             check_bad(self.domain, skipped, self.skip_bad)
             if len(report.index):
@@ -98,7 +101,7 @@ class Draft:
 
     @property
     def _new(self) -> Path:
-        return self.scratch / "new"
+        return self.scratch / DRAFT
 
     def _summary(self, split: str, written: Sequence[ShardReport]) -> SplitSummary:
         reports = [report for report in written if report.index["split"][0].as_py() == split]

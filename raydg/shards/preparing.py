@@ -5,13 +5,12 @@ import tempfile
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 from raydg.domains.dataset import Dataset, RawSample
 from raydg.domains.label_table import LabelTable
 from raydg.domains.labels import LabelSpace
-from raydg.shards.draft import Draft, check_bad
+from raydg.shards.draft import DRAFT, Draft, check_bad
 from raydg.shards.manifest import MANIFEST, Skipped
 from raydg.shards.reading import PreparedDomain
 from raydg.shards.writing import ShardReport, ShardTask, write_shard
@@ -80,8 +79,11 @@ def prepare_domains(
     table, wanted = dataset.table(label_space), dataset.chosen_splits(splits)
     if skip_bad < 0:
         raise ValueError(f"skip_bad is {skip_bad}: it must be 0 or more.")
-    if not domains or len(set(domains)) < len(domains):
-        raise ValueError(f"domains are {list(domains)}: they must be one or more of {dataset.domains}, each once.")
+    if not domains or len(set(domains)) < len(domains) or not set(domains) <= set(dataset.domains):
+        legal = ", ".join(dataset.domains)
+        raise ValueError(
+            f"domains of {dataset.name} are {list(domains)}: they must be one or more of {legal}, each once."
+        )
     with ExitStack() as stack:
         planned: list[PreparedDomain | Draft] = []
         for domain in domains:
@@ -110,13 +112,14 @@ def prepare_domains(
                 )
             )
         tasks = [task for plan in planned if isinstance(plan, Draft) for task in plan.tasks]
+        done: list[Preparation] = []
         with closing(stream(run_tasks, tasks)) as reports:
-            return [
-                Preparation(plan.finish(islice(reports, len(plan.tasks))), written=True)
-                if isinstance(plan, Draft)
-                else Preparation(plan, written=False)
-                for plan in planned
-            ]
+            for plan in planned:
+                if isinstance(plan, Draft):
+                    done.append(Preparation(plan.finish(reports), written=True))
+                else:
+                    done.append(Preparation(plan, written=False))
+        return done
 
 
 def stream(run_tasks: RunTasks, tasks: Sequence[ShardTask]) -> Generator[ShardReport, None, None]:
@@ -127,11 +130,15 @@ def stream(run_tasks: RunTasks, tasks: Sequence[ShardTask]) -> Generator[ShardRe
 
 @contextmanager
 def scratch_folder(out: Path, name: str) -> Iterator[Path]:
-    """A folder beside the domains that is gone afterwards, as is what killed processes left under this name."""
+    """A folder beside the domains that is gone afterwards, as is what killed processes left under this name.
+
+    It has an empty folder `DRAFT` in it.
+    """
     out.mkdir(parents=True, exist_ok=True)
     for leftover in out.glob(f".preparing-{name}.*"):
         shutil.rmtree(leftover)
     with tempfile.TemporaryDirectory(prefix=f".preparing-{name}.", dir=out, ignore_cleanup_errors=True) as scratch:
+        (Path(scratch) / DRAFT).mkdir()
         yield Path(scratch)
 
 

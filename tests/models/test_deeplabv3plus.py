@@ -143,7 +143,7 @@ def test_logits_equal_the_definition(output_stride) -> None:
     torch.manual_seed(0)
     network = DeepLabV3Plus(SmallNet(width=4), output_stride=output_stride, **NARROW).build(IDD_LEVEL1).double().eval()
     randomise(network)
-    images = torch.rand(2, 3, 161, 225, dtype=torch.float64)  # 11 x 15 positions at stride 16: rates 6 and 12 reach
+    images = torch.rand(2, 3, 145, 321, dtype=torch.float64)  # 10 x 21 positions at stride 16: all rates reach
     expected = written_out(network.state_dict(), images, output_stride)
     torch.testing.assert_close(network(images), expected, rtol=1e-6, atol=1e-6 * float(expected.abs().max()))
 

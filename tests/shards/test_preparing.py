@@ -77,7 +77,7 @@ def truncate(raw: Path) -> None:
 
 
 def resize(raw: Path) -> None:
-    save(label_path(raw, "train", 1), np.full((6, 7), 7, dtype=np.uint8))
+    save(label_path(raw, "train", 1), np.full((4, 9), 7, dtype=np.uint8))
 
 
 def invent(raw: Path) -> None:
@@ -86,7 +86,7 @@ def invent(raw: Path) -> None:
 
 BAD = [
     (truncate, r"1_leftImg8bit\.png cannot be decoded"),
-    (resize, r"1_gtFine_labelIds\.png is 7 x 6 pixels, but its image .*1_leftImg8bit\.png 6 x 6"),
+    (resize, r"1_gtFine_labelIds\.png is 9 x 4 pixels, but its image .*1_leftImg8bit\.png 6 x 6"),
     (invent, r"1_gtFine_labelIds\.png holds the label ids \[77\]"),
     (lambda raw: label_path(raw, "train", 1).unlink(), r"1_gtFine_labelIds\.png is missing, the label map of"),
     (lambda raw: image_path(raw, "train", 1).unlink(), r"1_leftImg8bit\.png is missing, the image of"),
@@ -145,8 +145,8 @@ def test_an_empty_domain_is_refused(raw, out):
 def test_wrong_requests_are_refused(raw, out):
     with pytest.raises(ValueError, match="skip_bad is -1"):
         prepare(raw, out, skip_bad=-1)
-    for domains in ([], ["cityscapes", "cityscapes"]):
-        with pytest.raises(ValueError, match="domains are"):
+    for domains in ([], ["cityscapes", "cityscapes"], ["kitti"]):
+        with pytest.raises(ValueError, match=r"domains of cityscapes are .*one or more of cityscapes, each once"):
             prepare_domains(CITYSCAPES, domains, raw, out, CITYSCAPES_19)
     (out / "cityscapes19/cityscapes/thesis").mkdir(parents=True)
     with pytest.raises(ValueError, match="is in the way, and no prepared domain"):
@@ -191,6 +191,12 @@ def test_what_runs_the_tasks_is_closed_before_their_folder_goes(raw, out):
     with pytest.raises(ValueError, match="bad samples"):
         prepare(raw, out, run_tasks=watched)
     assert folder_was_there == [True]
+
+
+def test_reports_that_fail_to_come_are_noticed(raw, out):
+    with pytest.raises(ValueError, match="shorter"):
+        prepare(raw, out, run_tasks=lambda function, tasks: map(function, tasks[:1]))
+    assert contents(out) == {}
 
 
 def test_what_a_killed_process_left_is_cleared_away(raw, out):

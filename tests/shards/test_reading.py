@@ -199,6 +199,14 @@ def test_damaged_files_are_named(raw, out, name, damage):
         PreparedDomain.open(out, CITYSCAPES_19, "cityscapes").read("train", 2)
 
 
+def test_shards_that_changed_places_are_noticed(raw, out, monkeypatch):
+    monkeypatch.setattr(draft, "SHARD_BYTES", 1)
+    domain = prepare(raw, out)
+    shutil.copy(domain.folder / "train-00001.parquet", domain.folder / "train-00000.parquet")
+    with pytest.raises(ValueError, match=r"train-00000\.parquet cannot be used: it does not hold the samples"):
+        domain.read("train", 0)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [

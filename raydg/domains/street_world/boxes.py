@@ -14,8 +14,8 @@ REAR, FRONT, LEFT, RIGHT, TOP = range(5)
 """A box's sides. The rear faces a camera that follows it."""
 ALL_ROUND = (REAR, FRONT, LEFT, RIGHT)
 
-# For each side its corners, bottom left first and counter-clockwise for whoever looks at it: which x, y and z. An x or z
-# of 0 or 1 is at the foot, 2 or 3 at the top.
+# For each side its corners, bottom left first and counter-clockwise for whoever looks at it: which x, y and z. An x or
+# z of 0 or 1 is at the foot, 2 or 3 at the top.
 _X = np.array([(0, 1, 3, 2), (1, 0, 2, 3), (0, 0, 2, 2), (1, 1, 3, 3), (2, 3, 3, 2)])
 _Y = np.array([(0, 0, 1, 1)] * 4 + [(1, 1, 1, 1)])
 _Z = np.array([(0, 0, 2, 2), (1, 1, 3, 3), (1, 0, 2, 3), (0, 1, 3, 2), (2, 2, 3, 3)])
@@ -58,7 +58,12 @@ class Boxes:
         _, _, y0, y1, _, _, narrow, rear, front = self.bounds
         high = y1 - y0
         table = np.zeros((len(high), 5, 3), np.float32)
-        for side, axis, way, slant in ((REAR, 2, -1, rear), (FRONT, 2, 1, front), (LEFT, 0, -1, narrow), (RIGHT, 0, 1, narrow)):
+        for side, axis, way, slant in (
+            (REAR, 2, -1, rear),
+            (FRONT, 2, 1, front),
+            (LEFT, 0, -1, narrow),
+            (RIGHT, 0, 1, narrow),
+        ):
             long = np.hypot(high, slant)
             table[:, side, axis], table[:, side, 1] = way * high / long, slant / long
         table[:, TOP, 1] = 1

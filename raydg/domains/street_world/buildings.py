@@ -1,16 +1,11 @@
-"""What lines a street: buildings with windows, shops and roofs, walls and fences, all of a scene's at once.
-
-A lot is a row (x, z0, z1): where its edge towards the street lies, right of the street's middle or left, and how far
-ahead it begins and ends, in metres.
-"""
-
-from dataclasses import dataclass
+"""Buildings with windows, shops and roofs, all of a scene's at once."""
 
 import numpy as np
 
-from raydg.domains.street_world.boxes import LEFT, REAR, RIGHT, Boxes
+from raydg.domains.street_world.boxes import REAR, Boxes
 from raydg.domains.street_world.colours import glazing, shades
-from raydg.domains.street_world.faces import Label, joined, rgb
+from raydg.domains.street_world.faces import Label, joined
+from raydg.domains.street_world.rows import Row, repeated, row
 from raydg.domains.street_world.style import Style
 
 STOREY_M = 3.2
@@ -18,38 +13,9 @@ FRAMES_UNTIL_M, WINDOWS_UNTIL_M = 30.0, 65.0
 """Beyond these distances window frames, and windows, would be smaller than a pixel."""
 
 
-@dataclass(frozen=True, eq=False)
-class Row:
-    """n things side by side along the street."""
-
-    boxes: Boxes
-    facade: np.ndarray
-    """(n,) which side of the box looks at the street."""
-    length: np.ndarray
-    """(n,) metres along the street."""
-    depth: np.ndarray
-    """(n,) metres across it."""
-    height: np.ndarray
-    """(n,) metres."""
-    anchor: np.ndarray
-    """(n, 2) their far ends: they are painted before whatever stands in front of them."""
-
-
-def row(lots: np.ndarray, depth: np.ndarray, height: np.ndarray) -> Row:
-    """Boxes on lots (n, 3), `depth` (n,) deep and `height` (n,) high."""
-    x, z0, z1 = lots.T
-    back = x + np.sign(x) * depth
-    boxes = Boxes((np.minimum(x, back), np.maximum(x, back)), (0.0, height), (z0, z1))
-    return Row(boxes, np.where(x > 0, LEFT, RIGHT), z1 - z0, depth, height, np.stack([x, z1], 1))
-
-
-def repeated(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """For counts (n,): which of the n each of their sum belongs to, and how many of the same came before it."""
-    which = np.repeat(np.arange(len(counts)), counts)
-    return which, np.arange(len(which)) - (np.cumsum(counts) - counts)[which]
-
-
-def windows(rng: np.random.Generator, style: Style, houses: Row, storeys: np.ndarray, office: np.ndarray) -> list[np.ndarray]:
+def windows(
+    rng: np.random.Generator, style: Style, houses: Row, storeys: np.ndarray, office: np.ndarray
+) -> list[np.ndarray]:
     """Frames and panes above the ground floor, on the façade and the near end of each house."""
     n = len(storeys)
     house, end = np.tile(np.arange(n), 2), np.arange(2 * n) >= n
@@ -112,7 +78,9 @@ def ground_floors(rng: np.random.Generator, style: Style, houses: Row) -> list[n
         np.concatenate([none, (number + 0.06) / panes[pane], none, left]),
         np.concatenate([whole, (number + 0.94) / panes[pane], whole, left + width]),
     )
-    levels = np.repeat([(0.0, 1.0), (0.14, 0.74), (0.8, 1.0), (0.0, 0.75)], [len(shop), len(pane), len(shop), len(door)], 0)
+    levels = np.repeat(
+        [(0.0, 1.0), (0.14, 0.74), (0.8, 1.0), (0.0, 0.75)], [len(shop), len(pane), len(shop), len(door)], 0
+    )
     return [
         houses.boxes.patches(
             houses.facade[which],
@@ -142,7 +110,10 @@ def roofs(rng: np.random.Generator, style: Style, houses: Row) -> np.ndarray:
     (x0, x1), height = houses.boxes.x, houses.height
     rise = (0.25 + 0.15 * rng.random(n)) * houses.depth
     prisms = Boxes(
-        (np.asarray(x0) - 0.4, np.asarray(x1) + 0.4), (height - 0.3, height + rise), houses.boxes.z, narrow=houses.depth / 2 + 0.4
+        (np.asarray(x0) - 0.4, np.asarray(x1) + 0.4),
+        (height - 0.3, height + rise),
+        houses.boxes.z,
+        narrow=houses.depth / 2 + 0.4,
     )
     tiles = shades(rng, [style.palette.roofs] * n, style.palette.jitter)
     return prisms.faces(Label.BUILDING, tiles, anchor=houses.anchor, grain=0.08)
@@ -180,52 +151,3 @@ def buildings(rng: np.random.Generator, style: Style, lots: np.ndarray) -> np.nd
             roofs(rng, style, row(lots[pitched], depth[pitched], height[pitched])),
         ]
     )
-
-
-def walls(rng: np.random.Generator, style: Style, lots: np.ndarray) -> np.ndarray:
-    """Masonry walls with buttresses, courses and a coping on lots (n, 3)."""
-    n = len(lots)
-    masonry = row(lots, np.full(n, 0.4), 1.6 + rng.random(n))
-    stone = shades(rng, [style.palette.walls] * n, style.palette.jitter)
-    post, number = repeated((masonry.length / 4).astype(int))
-    courses = np.array([(0.2, 0.23), (0.38, 0.41), (0.56, 0.59), (0.74, 0.77), (0.9, 1.0)])
-    course = np.repeat(np.arange(n), len(courses))
-    at = (4 * number + 1.5) / masonry.length[post]
-    which = np.concatenate([post, course])
-    tone = np.concatenate([np.full(len(post), 0.88), np.tile((0.8, 0.8, 0.8, 0.8, 1.15), n)])[:, None]
-    details = masonry.boxes.patches(
-        masonry.facade[which],
-        (np.concatenate([at, 0.0 * course]), np.concatenate([at + 0.5 / masonry.length[post], np.ones(len(course))])),
-        tuple(np.concatenate([np.full(len(post), bound), np.tile(levels, n)]) for bound, levels in zip((0, 1), courses.T, strict=True)),
-        Label.WALL,
-        np.minimum(stone[which] * tone, 1),
-        which=which,
-        anchor=masonry.anchor,
-        grain=0.1,
-    )
-    return joined([masonry.boxes.faces(Label.WALL, stone, anchor=masonry.anchor, grain=0.12), details])
-
-
-def fences(rng: np.random.Generator, style: Style, lots: np.ndarray) -> np.ndarray:
-    """Slats before two rails on lots (n, 3): the gaps are part of the fence, as in Cityscapes' labels."""
-    n = len(lots)
-    fence = row(lots, np.full(n, 0.06), 1.1 + 0.6 * rng.random(n))
-    wood = shades(rng, [style.palette.fences] * n, style.palette.jitter)
-    slat, number = repeated((fence.length / 0.45).astype(int))
-    rail = np.repeat(np.arange(n), 2)
-    at = 0.45 * number / fence.length[slat]
-    which = np.concatenate([slat, rail])
-    tone = np.concatenate([np.ones(len(slat)), np.full(len(rail), 0.8)])[:, None]
-    details = fence.boxes.patches(
-        fence.facade[which],
-        (np.concatenate([at, 0.0 * rail]), np.concatenate([at + 0.27 / fence.length[slat], np.ones(len(rail))])),
-        (
-            np.concatenate([np.zeros(len(slat)), np.tile((0.22, 0.74), n)]),
-            np.concatenate([np.ones(len(slat)), np.tile((0.32, 0.84), n)]),
-        ),
-        Label.FENCE,
-        wood[which] * tone,
-        which=which,
-        anchor=fence.anchor,
-    )
-    return joined([fence.boxes.faces(Label.FENCE, 0.5 * wood, anchor=fence.anchor, grain=0.1), details])

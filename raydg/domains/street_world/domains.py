@@ -82,8 +82,8 @@ DUSK = Style(
         saturation=1.1, tint="#fff2e6", noise=3.5, vignette=0.25, jpeg_quality=88,
     ),
     streets=Streets(
-        lanes=(1, 1), sidewalk_m=(1.8, 2.8), verge=0.7, bend=0.0028, built=0.7, gardens=0.7, storeys=(1, 2), pitched=0.9,
-        offices=0.0, walled=0.3, fenced=0.6, trees=12, conifers=0.1, parked=0.3, crossing=0.5, people=7.0,
+        lanes=(1, 1), sidewalk_m=(1.8, 2.8), verge=0.7, bend=0.0028, built=0.7, gardens=0.7, storeys=(1, 2),
+        pitched=0.9, offices=0.0, walled=0.3, fenced=0.6, trees=12, conifers=0.1, parked=0.3, crossing=0.5, people=7.0,
     ),
 )  # fmt: skip
 """A suburb under a low sun: small houses with gardens, long shadows, first lamps."""
@@ -122,8 +122,8 @@ RAIN = Style(
         blur=0.35, noise=4.0, vignette=0.2, jpeg_quality=80,
     ),
     streets=Streets(
-        lanes=(2, 3), sidewalk_m=(3.5, 6.0), verge=0.25, bend=0.0004, built=0.75, gardens=0.1, storeys=(5, 12), pitched=0.0,
-        offices=0.6, trees=7, conifers=0.0, parked=0.25, crossing=0.75, cars=4.5, buses=0.5, people=13.0,
+        lanes=(2, 3), sidewalk_m=(3.5, 6.0), verge=0.25, bend=0.0004, built=0.75, gardens=0.1, storeys=(5, 12),
+        pitched=0.0, offices=0.6, trees=7, conifers=0.0, parked=0.25, crossing=0.75, cars=4.5, buses=0.5, people=13.0,
     ),
 )  # fmt: skip
 """Downtown in the rain: towers, a wide mirroring road, umbrellas."""
@@ -156,11 +156,13 @@ FOG = Style(
     ),
     weather=Weather(haze="#d9dddf", visibility_m=30.0, wet=0.15),
     camera=Camera(
-        height_m=(1.2, 1.5), horizon=(0.44, 0.50), view_degrees=(48, 54), saturation=0.75, blur=0.45, noise=3.0, jpeg_quality=85,
+        height_m=(1.2, 1.5), horizon=(0.44, 0.50), view_degrees=(48, 54),
+        saturation=0.75, blur=0.45, noise=3.0, jpeg_quality=85,
     ),
     streets=Streets(
-        lanes=(1, 1), sidewalk_m=(1.6, 2.4), verge=0.6, bend=0.002, built=0.45, gardens=0.4, storeys=(1, 3), pitched=0.8,
-        offices=0.0, walled=0.5, fenced=0.35, trees=13, conifers=0.4, parked=0.2, crossing=0.55, signs=4.0, people=8.0,
+        lanes=(1, 1), sidewalk_m=(1.6, 2.4), verge=0.6, bend=0.002, built=0.45, gardens=0.4, storeys=(1, 3),
+        pitched=0.8, offices=0.0, walled=0.5, fenced=0.35, trees=13, conifers=0.4, parked=0.2, crossing=0.55,
+        signs=4.0, people=8.0,
     ),
 )  # fmt: skip
 """A village road in thick fog: few houses, many walls and trees, colours that fade within fifty metres."""
@@ -197,8 +199,8 @@ SNOW = Style(
         saturation=0.9, tint="#f0f6ff", blur=0.2, noise=3.0, vignette=0.1, jpeg_quality=88,
     ),
     streets=Streets(
-        lanes=(1, 2), sidewalk_m=(2.0, 3.2), verge=0.5, bend=0.0016, built=0.6, gardens=0.4, storeys=(2, 4), pitched=0.85,
-        offices=0.05, conifers=0.6, parked=0.4, people=8.0,
+        lanes=(1, 2), sidewalk_m=(2.0, 3.2), verge=0.5, bend=0.0016, built=0.6, gardens=0.4, storeys=(2, 4),
+        pitched=0.85, offices=0.05, conifers=0.6, parked=0.4, people=8.0,
     ),
 )  # fmt: skip
 """A northern town in falling snow: white roofs and verges, tracks on a grey road, conifers."""
@@ -232,7 +234,8 @@ NIGHT = Style(
         exposure=1.15, saturation=1.05, tint="#fff3e0", blur=0.3, noise=7.0, vignette=0.3, jpeg_quality=82,
     ),
     streets=Streets(
-        lanes=(1, 2), built=0.7, gardens=0.2, storeys=(3, 7), pitched=0.2, offices=0.35, trees=8, lamps_m=18.0, people=11.0,
+        lanes=(1, 2), built=0.7, gardens=0.2, storeys=(3, 7), pitched=0.2, offices=0.35, trees=8, lamps_m=18.0,
+        people=11.0,
     ),
 )  # fmt: skip
 """A city at night: lit windows and shops, headlights, pools of lamplight, sensor noise."""

@@ -29,6 +29,10 @@ FACE = np.dtype(
 )
 
 
+MAIN, SECOND, SKIN, HAIR, UMBRELLA = range(1, 6)
+"""Dyes: a vehicle's or a jacket's colour, a stripe's or the trousers', and what else of a person varies."""
+
+
 class Label(IntEnum):
     """The Cityscapes label ids that the street world draws."""
 
@@ -100,7 +104,7 @@ def polygons(
 
 
 def joined(tables: Iterable[np.ndarray]) -> np.ndarray:
-    """Tables of faces one after the other. (numpy's own concatenation of records spends its time comparing their fields.)"""
+    """Tables of faces one after the other, as bytes: numpy's own concatenation of records compares all their fields."""
     return np.concatenate([table.view(f"V{FACE.itemsize}") for table in tables]).view(FACE)
 
 
@@ -110,8 +114,9 @@ def rows_of(*bounds: ArrayLike) -> int:
 
 
 def rectangle(x0: float, x1: float, y0: float, y1: float, z: float = 0.0) -> np.ndarray:
-    """An upright rectangle (4, 3) across the view."""
-    return np.array([(x0, y0, z), (x1, y0, z), (x1, y1, z), (x0, y1, z)], np.float32)
+    """An upright rectangle (4, 3) across the view; x0 and x1 come in either order."""
+    left, right = min(x0, x1), max(x0, x1)
+    return np.array([(left, y0, z), (right, y0, z), (right, y1, z), (left, y1, z)], np.float32)
 
 
 def flat(x0: ArrayLike, x1: ArrayLike, z0: ArrayLike, z1: ArrayLike) -> np.ndarray:

@@ -5,8 +5,7 @@ from functools import cache
 import numpy as np
 
 from raydg.domains.street_world.boxes import Boxes
-from raydg.domains.street_world.faces import CORNERS, Label, disc, joined, polygons, rectangle
-from raydg.domains.street_world.models import MAIN
+from raydg.domains.street_world.faces import CORNERS, MAIN, Label, disc, joined, polygons, rectangle
 
 RED, YELLOW, GREEN, OFF = "#ff3b30", "#ffc02e", "#2ee66b", "#202020"
 WHITE = "#f7f5f0"
@@ -21,8 +20,8 @@ def post(width: float, height: float) -> np.ndarray:
 def lamp_post(inwards: int) -> np.ndarray:
     """A post with an arm and a lamp over the road, which lies towards `inwards`: -1 left, 1 right."""
     height = 7.0
-    beam = rectangle(*sorted((0.0, 1.7 * inwards)), height - 0.12, height)
-    head = rectangle(*sorted((0.9 * inwards, 1.8 * inwards)), height - 0.32, height - 0.08)
+    beam = rectangle(0.0, 1.7 * inwards, height - 0.12, height)
+    head = rectangle(0.9 * inwards, 1.8 * inwards, height - 0.32, height - 0.08)
     return joined(
         [
             post(0.26, height),
@@ -44,10 +43,10 @@ def signal(x: float, y: float, phase: int) -> np.ndarray:
 
 @cache
 def traffic_light(phase: int, arm: float) -> np.ndarray:
-    """A post with a signal, and a second one at the end of an arm over the road, `arm` metres to the right (or left)."""
+    """A post with a signal, and a second one at the end of an arm of `arm` metres to the right (or left)."""
     parts = [post(0.22, 5.6 if arm else 3.5), signal(0.0, 2.3, phase)]
     if arm:
-        beam = rectangle(*sorted((0.0, arm)), 5.44, 5.6)
+        beam = rectangle(0.0, arm, 5.44, 5.6)
         parts += [polygons(beam, Label.POLE, MAIN, anchor=(0, 0)), signal(arm, 4.0, phase)]
     return joined(parts)
 

@@ -15,7 +15,7 @@ FAR_M, FAR_TUFTS = 40.0, 4
 def crowns(
     rng: np.random.Generator, style: Style, xz: np.ndarray, foot: np.ndarray, size: np.ndarray, cone: np.ndarray
 ) -> np.ndarray:
-    """The leaves of n plants at xz (n, 2): `foot` (n,) is where they begin, `size` (n, 2) half their width, and their height.
+    """The leaves of n plants at xz (n, 2): `foot` (n,) is where they begin, `size` (n, 2) half their width, and height.
 
     Tufts, ragged discs across the view, go from the dark inside below to the light outside above. A `cone` (n,) of True
     tapers to a tip.
@@ -60,4 +60,6 @@ def plants(rng: np.random.Generator, style: Style, tree: np.ndarray, bush: np.nd
     bark = polygons(
         np.stack(trunk, 1).reshape(n, 4, 3), Label.VEGETATION, style.palette.bark, anchor=tree, casts=True, grain=0.1
     )
-    return joined([bark, crowns(rng, style, np.concatenate([tree, bush]), foot, np.stack([half, height], 1), cone & ~shrub)])
+    return joined(
+        [bark, crowns(rng, style, np.concatenate([tree, bush]), foot, np.stack([half, height], 1), cone & ~shrub)]
+    )

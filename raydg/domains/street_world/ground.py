@@ -21,7 +21,8 @@ def strips(bands: list[Strip]) -> np.ndarray:
     """All bands, one after the other, cut across at `STEPS`."""
     pieces = len(STEPS) - 1
     left, right, label, grain = (
-        np.repeat(values, pieces) for values in zip(*((x0, x1, label, GRAIN[label]) for x0, x1, label, _ in bands), strict=True)
+        np.repeat(values, pieces)
+        for values in zip(*((x0, x1, label, GRAIN[label]) for x0, x1, label, _ in bands), strict=True)
     )
     points = flat(left, right, np.tile(STEPS[:-1], len(bands)), np.tile(STEPS[1:], len(bands)))
     colours = np.repeat([colour for *_, colour in bands], pieces, 0)
@@ -46,8 +47,12 @@ def beds(plan: Plan, road: np.ndarray, walk: np.ndarray, grass: np.ndarray, kerb
 def lines(plan: Plan, paint: np.ndarray, track: float | None) -> list[Strip]:
     """Unbroken lines at the road's edges and in the middle of a wide one, and the rails of a tram."""
     edge = plan.lanes * plan.lane
-    painted = [(x - 0.06, x + 0.06, Label.ROAD, paint) for x in (-edge, edge, *((-0.15, 0.15) if plan.lanes > 1 else ()))]
-    rails = [] if track is None else [(track + x - 0.08, track + x + 0.08, Label.ROAD, rgb(RAIL)) for x in (-0.72, 0.72)]
+    painted = [
+        (x - 0.06, x + 0.06, Label.ROAD, paint) for x in (-edge, edge, *((-0.15, 0.15) if plan.lanes > 1 else ()))
+    ]
+    rails = (
+        [] if track is None else [(track + x - 0.08, track + x + 0.08, Label.ROAD, rgb(RAIL)) for x in (-0.72, 0.72)]
+    )
     return painted + rails
 
 

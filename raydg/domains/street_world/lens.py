@@ -12,7 +12,7 @@ from raydg.domains.street_world.faces import rgb
 from raydg.domains.street_world.planes import blurred, clouds, picture, planes, static
 from raydg.domains.street_world.style import Camera, Weather
 
-LUMA = np.float32((0.299, 0.587, 0.114))
+LUMA = np.array((0.299, 0.587, 0.114), np.float32)
 
 
 def rough(image: np.ndarray, grain: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -86,7 +86,9 @@ def exposed(image: np.ndarray, camera: Camera, rng: np.random.Generator) -> np.n
     _, h, w = image.shape
     colours = camera.saturation * np.eye(3) + (1 - camera.saturation) * LUMA
     colours = camera.contrast * camera.exposure * colours * rgb(camera.tint)
-    image = (colours.astype(np.float32) @ image.reshape(3, -1)).reshape(3, h, w) + np.float32(0.5 * (1 - camera.contrast))
+    image = (colours.astype(np.float32) @ image.reshape(3, -1)).reshape(3, h, w) + np.float32(
+        0.5 * (1 - camera.contrast)
+    )
     if camera.vignette:
         y, x = np.linspace(-1, 1, h, dtype=np.float32)[:, None], np.linspace(-1, 1, w, dtype=np.float32)
         image *= 1 - camera.vignette / 2 * (x * x + y * y)

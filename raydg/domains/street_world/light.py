@@ -75,7 +75,9 @@ def light_on_ground(image: np.ndarray, ground: np.ndarray, view: View, style: St
     glowing = headlights(light, aside, ahead)
     arriving = tint(bare, light.ambient_strength * rgb(light.ambient) + light.sun_strength * sun[1] * rgb(light.sun))
     if light.lamps:
-        arriving = arriving + tint(glowing, rgb(HEADLIGHT)) + tint(0.9 * light.lamps * pools(view)[first:], rgb(LAMPLIGHT))
+        arriving = (
+            arriving + tint(glowing, rgb(HEADLIGHT)) + tint(0.9 * light.lamps * pools(view)[first:], rgb(LAMPLIGHT))
+        )
     share = ground[first:]
     clear = np.exp(-np.hypot(aside, ahead) / style.weather.visibility_m)
     image[:, first:] *= 1 + share * (arriving * clear - 1)
@@ -129,4 +131,4 @@ def pools(view: View) -> np.ndarray:
     lamps = faces[(faces["label"] == Label.POLE) & (faces["glow"] > 0)]["xyz"][:, :4].mean(1)
     turn = np.arange(CORNERS) * (2 * np.pi / CORNERS)
     ring = np.stack([4.5 * np.cos(turn), np.zeros(CORNERS), 5.5 * np.sin(turn)], -1).astype(np.float32)
-    return on_ground(view, lamps[:, None] * np.float32((1, 0, 1)) + ring, np.full(len(lamps), CORNERS), 4.0)
+    return on_ground(view, lamps[:, None] * np.array((1, 0, 1), np.float32) + ring, np.full(len(lamps), CORNERS), 4.0)

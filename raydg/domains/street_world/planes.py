@@ -1,4 +1,4 @@
-"""Images as three planes (3, h, w) of 0 to 1, which numpy multiplies much faster than interleaved colours; and noise."""
+"""Images as planes (3, h, w) of 0 to 1, which numpy multiplies much faster than interleaved colours; and noise."""
 
 import numpy as np
 from PIL import Image, ImageFilter
@@ -16,7 +16,7 @@ def planes(image: Image.Image) -> np.ndarray:
 
 
 def blurred(image: np.ndarray, across: float, down: float) -> np.ndarray:
-    """Planes blurred with a Gaussian of these standard deviations in pixels; a wide one is worked out on a smaller copy."""
+    """Planes after a Gaussian blur of these standard deviations in pixels, wide ones worked out on a smaller copy."""
     shrink = max(1, int(across)), max(1, int(down))
     sharp = picture(image)
     small = sharp.reduce(shrink).filter(ImageFilter.GaussianBlur((across / shrink[0], down / shrink[1])))
@@ -29,7 +29,7 @@ def tint(plane: np.ndarray | np.float32, colour: np.ndarray) -> np.ndarray:
 
 
 def clouds(rng: np.random.Generator, height: int, width: int, cells: float, stretch: float = 1.0) -> np.ndarray:
-    """Smooth noise (height, width) about 0: `cells` hills to the height of the image, `stretch` times as wide as high."""
+    """Smooth noise (height, width) about 0: `cells` hills to the image's height, `stretch` times as wide as high."""
     rows, columns = max(2, round(cells)), max(2, round(cells * width / height / stretch))
     coarse = Image.fromarray(rng.standard_normal((rows, columns), np.float32))
     return np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC))

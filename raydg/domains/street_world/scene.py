@@ -5,9 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from raydg.domains.street_world.boxes import Boxes
-from raydg.domains.street_world.buildings import STOREY_M, buildings, fences, walls
+from raydg.domains.street_world.buildings import STOREY_M, buildings
 from raydg.domains.street_world.colours import shades
 from raydg.domains.street_world.dice import Dice
+from raydg.domains.street_world.enclosures import MASONRY, SLATS, enclosures
 from raydg.domains.street_world.faces import UP, Label, joined, polygons
 from raydg.domains.street_world.furniture import SIGNS, lamp_post, sign, traffic_light
 from raydg.domains.street_world.greenery import plants
@@ -16,7 +17,6 @@ from raydg.domains.street_world.placing import Placed, assembled
 from raydg.domains.street_world.plan import SIDES, Plan, draw_lots, draw_plan
 from raydg.domains.street_world.style import Style
 from raydg.domains.street_world.traffic import cycling, driving, parked, walking
-
 
 GARDEN_M = 4.0
 """How far back a building stands behind its garden."""
@@ -57,9 +57,13 @@ def lined(style: Style, plan: Plan, dice: Dice) -> tuple[list[np.ndarray], np.nd
                 tree.append((sign_x * (edge + 3.5), z0) + rng.random((2, 2)) * (7.5, 1) * size)
         n = dice.count(streets.trees / 2)
         tree.append((sign_x * (plan.kerb(side) + 1.0), 6) + rng.random((n, 2)) * (0, 84))
-    tables = [
-        make(rng, style, np.array(lots)) for make, lots in ((buildings, built), (walls, walled), (fences, fenced)) if lots
-    ]
+    tables = []
+    if built:
+        tables.append(buildings(rng, style, np.array(built)))
+    if walled:
+        tables.append(enclosures(rng, style, np.array(walled), MASONRY, style.palette.walls))
+    if fenced:
+        tables.append(enclosures(rng, style, np.array(fenced), SLATS, style.palette.fences))
     return tables, np.concatenate(tree), np.concatenate(bush)
 
 
@@ -93,7 +97,13 @@ def kerbside(style: Style, plan: Plan, dice: Dice) -> list[Placed]:
 
 def bonnet(style: Style, x: float, rng: np.random.Generator) -> np.ndarray:
     """The front of the camera's own car."""
-    outline = [(x - 0.8, 0.78, 1.0), (x + 0.8, 0.78, 1.0), (x + 0.72, 0.84, 1.55), (x, 0.87, 1.62), (x - 0.72, 0.84, 1.55)]
+    outline = [
+        (x - 0.8, 0.78, 1.0),
+        (x + 0.8, 0.78, 1.0),
+        (x + 0.72, 0.84, 1.55),
+        (x, 0.87, 1.62),
+        (x - 0.72, 0.84, 1.55),
+    ]
     paint = shades(rng, [style.palette.paints], style.palette.jitter)
     return polygons(outline, Label.EGO, paint, normal=UP, anchor=(x, 0.0), grain=0.0)
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from raydg.domains.street_world import models
+from raydg.domains.street_world import people, vehicles
 from raydg.domains.street_world.dice import Dice
 from raydg.domains.street_world.placing import Placed
 from raydg.domains.street_world.plan import SIDES, Plan
@@ -44,27 +44,27 @@ def driving(style: Style, plan: Plan, dice: Dice) -> tuple[list[Placed], float |
     tram_lane = -1 if dice.chance(0.7) else 0
     for _ in range(dice.count(streets.trams)):
         if (place := lanes.enter(27.0, tram_lane)) is not None:
-            things.append(Placed(models.tram(), *place, dyes=(palette.trams, palette.shops)))
+            things.append(Placed(vehicles.tram(), *place, dyes=(palette.trams, palette.shops)))
             tracks.append(place[0])
     fleet = ["bus"] * dice.count(streets.buses) + ["truck"] * dice.count(streets.trucks)
     fleet += ["car"] * dice.count(streets.cars) + ["motorcycle"] * dice.count(streets.motorcycles)
     for kind in dice.rng.permutation(fleet).tolist():
-        shape = dice.one_of(models.CARS)
+        shape = dice.one_of(vehicles.CARS)
         place = lanes.enter({"bus": 11.0, "truck": 8.4, "car": shape[0], "motorcycle": 2.2}[kind])
         if place is None:
             continue
         x, z, degrees = place
         x += dice.between(-0.25, 0.25)
         if kind == "bus":
-            things.append(Placed(models.bus(), x, z, degrees, dyes=(palette.buses, palette.shops)))
+            things.append(Placed(vehicles.bus(), x, z, degrees, dyes=(palette.buses, palette.shops)))
         elif kind == "truck":
-            things.append(Placed(models.truck(), x, z, degrees, dyes=(palette.paints, palette.cargo)))
+            things.append(Placed(vehicles.truck(), x, z, degrees, dyes=(palette.paints, palette.cargo)))
         elif kind == "car":
-            things.append(Placed(models.car(*shape), x, z, degrees, dyes=(palette.paints,)))
+            things.append(Placed(vehicles.car(*shape), x, z, degrees, dyes=(palette.paints,)))
         else:
             x, degrees = x + dice.between(-0.6, 0.6), degrees + dice.between(-15, 15)
-            things.append(Placed(models.motorcycle(), x, z, degrees, dyes=(palette.paints,)))
-            things.append(Placed(models.rider(0.84, 0.16, True), x, z, degrees, dyes=clothes(style)))
+            things.append(Placed(people.motorcycle(), x, z, degrees, dyes=(palette.paints,)))
+            things.append(Placed(people.rider(0.84, 0.16, True), x, z, degrees, dyes=clothes(style)))
     return things, tracks[0] if tracks else None
 
 
@@ -78,7 +78,7 @@ def parked(style: Style, plan: Plan, dice: Dice) -> list[Placed]:
             near_crossing = plan.crossing is not None and -8 < z - plan.crossing < 12
             if dice.chance(style.streets.parked) and not near_crossing:
                 x, degrees = sign * (plan.kerb(side) - 1.15), 0.0 if sign > 0 else 180.0
-                model = models.car(*dice.one_of(models.CARS))
+                model = vehicles.car(*dice.one_of(vehicles.CARS))
                 things.append(Placed(model, x, z, degrees, dyes=(style.palette.paints,)))
     return things
 
@@ -95,9 +95,9 @@ def cycling(style: Style, plan: Plan, dice: Dice) -> list[Placed]:
             x, degrees = sign * (plan.kerb(side) + dice.between(0.5, 1.2)), dice.between(35, 145)
         elif plan.crossing is not None and dice.chance(0.3):
             x, z, degrees = dice.between(-3, 3), plan.crossing - 2.9, dice.one_of((-90.0, 90.0))
-        things.append(Placed(models.bicycle(), x, z, degrees, dyes=(style.palette.paints,)))
+        things.append(Placed(people.bicycle(), x, z, degrees, dyes=(style.palette.paints,)))
         if ridden:
-            things.append(Placed(models.rider(0.92, 0.22, False), x, z, degrees, dyes=clothes(style)))
+            things.append(Placed(people.rider(0.92, 0.22, False), x, z, degrees, dyes=clothes(style)))
     return things
 
 
@@ -109,6 +109,6 @@ def walking(style: Style, plan: Plan, dice: Dice) -> list[Placed]:
         x, z = sign * dice.between(plan.kerb(side) + 0.4, plan.back(side) - 0.2), 5 + 35 * dice.between(0, 1) ** 1.6
         if plan.crossing is not None and dice.chance(0.3):
             x, z = dice.between(-plan.kerb(0), plan.kerb(1)), plan.crossing - dice.between(1.5, 4.2)
-        model = models.person(dice.one_of((0.03, 0.12, 0.22)), style.weather.rain > 0 and dice.chance(0.5))
+        model = people.person(dice.one_of((0.03, 0.12, 0.22)), style.weather.rain > 0 and dice.chance(0.5))
         things.append(Placed(model, x, z, scale=dice.between(0.88, 1.08), dyes=clothes(style)))
     return things

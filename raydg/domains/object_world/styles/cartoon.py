@@ -69,7 +69,7 @@ def _background(rng: np.random.Generator, side: int, pots: _Pots) -> Image.Image
         draw.polygon((disc((x, y), width, height) * side).ravel().tolist(), fill=pot)
 
     white, other = pots.add(np.ones(3)), pots.add(hue(u(0, 1), u(0.2, 0.55), 1.0))
-    match rng.integers(5):
+    match rng.choice(5, p=[0.1, 0.25, 0.2, 0.25, 0.2]):
         case 0:
             draw.rectangle((0, 0, side, side), fill=white)
         case 1:  # a meadow under the sky, with a sun

@@ -13,7 +13,7 @@ from raydg.domains.object_world.styles.raster import FINE, LINES, inked, noise, 
 
 def paint(layers: Sequence[Layer], palette: Palette, rng: np.random.Generator, size: int) -> np.ndarray:
     side = size * FINE
-    width = rng.uniform(0.0055, 0.0105) * side
+    width = rng.uniform(0.004, 0.009) * side
     paper = Image.new("L", (side, side), 255)
     for _ in range(rng.integers(1, 4)):
         paper = ImageChops.darker(paper, _lines(layers, rng, side, width))
