@@ -47,8 +47,7 @@ class Checkpoint:
         """The network rebuilt from nothing but this folder, in evaluation mode."""
         experiment = self.experiment
         network = experiment.model.build(experiment.label_space, pretrained=False)
-        if experiment.precision == "float64":
-            network.double()
+        network = as_precise_as(experiment, network)
         network.load_state_dict(load_file(self.path / "model.safetensors"))
         return network.to(device).eval()
 
@@ -59,6 +58,12 @@ class Checkpoint:
     def rows(self) -> list[Row]:
         """Validation scores of this checkpoint."""
         return read_rows(self.path / "validation.jsonl")
+
+
+def as_precise_as(experiment: Experiment, network: Network) -> Network:
+    """The network in the experiment's weights' type, channels last in memory (see `Batch.to`)."""
+    dtype = torch.float64 if experiment.precision == "float64" else torch.float32
+    return network.to(dtype=dtype, memory_format=torch.channels_last)
 
 
 @dataclass(frozen=True)

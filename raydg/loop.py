@@ -15,7 +15,7 @@ import torch.distributed as dist
 
 from raydg.adaptation import TrainBN
 from raydg.assembly import VALIDATION, assemble, open_sources, to_episode
-from raydg.checkpoint import Checkpoint, RunFolder, read_metrics, write_whole
+from raydg.checkpoint import Checkpoint, RunFolder, as_precise_as, read_metrics, write_whole
 from raydg.evaluation import Confusion, Row
 from raydg.experiment import Experiment
 from raydg.methods import Objective
@@ -139,11 +139,11 @@ def train(
 def build_network(experiment: Experiment, checkpoint: Checkpoint | None = None) -> Network:
     """The network at the start of training, the same in every process, or as a checkpoint left it."""
     if checkpoint:
-        return checkpoint.network()
+        return checkpoint.network().train()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(experiment.fold("network") >> 1)
         network = experiment.model.build(experiment.label_space)
-    return network.double() if experiment.precision == "float64" else network
+    return as_precise_as(experiment, network)
 
 
 def autocast(experiment: Experiment, device: torch.device) -> Autocast:

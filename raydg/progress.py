@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from raydg.checkpoint import RunFolder, read_metrics
 
@@ -15,8 +15,8 @@ POLL_SECONDS = 0.5
 @contextmanager
 def shown(console: Console, label: str, folder: RunFolder, steps: int) -> Iterator[None]:
     """Show a bar with the steps done, the newest loss and the time left while the block runs."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("loss {task.fields[loss]}"))
-    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console) as progress:
+    columns = (TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), TextColumn("loss {task.fields[loss]}"))
+    with Progress(*columns, TimeRemainingColumn(compact=True), console=console) as progress:
         bar = progress.add_task(label, total=steps, loss="-")
         stop = threading.Event()
 

@@ -55,7 +55,7 @@ def predict(
     scaled = pixels.to(dtype) / 255
     if evaluation_size and tuple(scaled.shape[-2:]) != tuple(evaluation_size):
         scaled = F.interpolate(scaled, evaluation_size, mode="bilinear", align_corners=False, antialias=True)
-    return predictor(scaled)
+    return predictor(scaled.contiguous(memory_format=torch.channels_last))
 
 
 def classes_at(probabilities: Tensor, size: tuple[int, int]) -> Tensor:

@@ -149,8 +149,8 @@ class Streets:
     buses: float = 0.35
     trams: float = 0.3
     """A tram brings its rails."""
-    motorcycles: float = 0.9
-    bicycles: float = 2.0
+    motorcycles: float = 1.2
+    bicycles: float = 2.4
     people: float = 9.0
 
 

@@ -88,9 +88,9 @@ def cycling(style: Style, plan: Plan, dice: Dice) -> list[Placed]:
     things = []
     for _ in range(dice.count(style.streets.bicycles)):
         side, sign = dice.one_of(SIDES)
-        x, z = sign * (plan.lanes * plan.lane - 0.7), dice.between(6, 24)
+        x, z = sign * (plan.lanes * plan.lane - 0.7), dice.between(6, 22)
         degrees = (0 if sign > 0 else 180) + dice.between(-25, 25)
-        ridden = dice.chance(0.55)
+        ridden = dice.chance(0.6)
         if not ridden:
             x, degrees = sign * (plan.kerb(side) + dice.between(0.5, 1.2)), dice.between(35, 145)
         elif plan.crossing is not None and dice.chance(0.3):
@@ -106,7 +106,7 @@ def walking(style: Style, plan: Plan, dice: Dice) -> list[Placed]:
     things = []
     for _ in range(dice.count(style.streets.people)):
         side, sign = dice.one_of(SIDES)
-        x, z = sign * dice.between(plan.kerb(side) + 0.4, plan.back(side) - 0.2), 5 + 35 * dice.between(0, 1) ** 1.6
+        x, z = sign * dice.between(plan.kerb(side) + 0.4, plan.back(side) - 0.2), 5 + 30 * dice.between(0, 1) ** 1.6
         if plan.crossing is not None and dice.chance(0.3):
             x, z = dice.between(-plan.kerb(0), plan.kerb(1)), plan.crossing - dice.between(1.5, 4.2)
         model = people.person(dice.one_of((0.03, 0.12, 0.22)), style.weather.rain > 0 and dice.chance(0.5))
