@@ -41,7 +41,7 @@ def experiment(name: str, method: Method, target: str, size: int, seed: int) -> 
                 method=method,
                 optimizer=SGD(lr=1e-3, weight_decay=5e-4, decoder_lr_factor=10.0),
                 schedule=Poly(),
-                steps=188,
+                steps=120,
             ),
         ),
         sampling=Sampling(images_per_domain=8, episodes_per_step=2),
@@ -54,7 +54,7 @@ def experiment(name: str, method: Method, target: str, size: int, seed: int) -> 
             )
         ),
         evaluation_size=(size, size),
-        validate_every=47,
+        validate_every=40,
         seed=seed,
     )
 

@@ -105,7 +105,9 @@ class Experiment(Value):
         self.require(len(self.stages) >= 1, "stages", "at least one stage")
         self.require(len(set(self.targets)) == len(self.targets), "targets", "domains that differ")
         self.require(len(self.adaptations) >= 1, "adaptations", "at least one; TrainBN() is plain inference")
-        self.require(len(set(self.adaptations)) == len(self.adaptations), "adaptations", "adaptations that differ")
+        labels = [adaptation.label for adaptation in self.adaptations]
+        self.require(len(set(labels)) == len(labels), "adaptations", "adaptations with labels that differ")
+        self.require(self.evaluation_size is None or min(self.evaluation_size) >= 1, "evaluation_size", "None or 1 or more")
         self.require(self.validate_every is None or self.validate_every >= 1, "validate_every", "None or 1 or more")
         self.require(self.keep_checkpoints is None or self.keep_checkpoints >= 1, "keep_checkpoints", "None or 1 or more")
         self._check_domains()
@@ -140,6 +142,14 @@ class Experiment(Value):
                 raise ValueError(
                     f"Sampling.balance is 'proportional': an episode may then lack a domain, and {type(stage.method).__name__} needs "
                     "all of them. Use 'equal' or 'class-uniform'."
+                )
+            domains = 1 if stage.method.smallest_forward == "one domain" else len(self.sources)
+            images = self.sampling.images_per_domain * domains
+            if images < self.model.minimum_batch:
+                raise ValueError(
+                    f"Sampling.images_per_domain is {self.sampling.images_per_domain}: {type(stage.method).__name__} then has forwards "
+                    f"of {images} image, and {type(self.model).__name__} needs {self.model.minimum_batch} to train. Raise it, and lower "
+                    "Sampling.episodes_per_step to keep the batch."
                 )
         for adaptation in self.adaptations:
             if adaptation.needs_batchnorm and self.model.normalisation != "batch":
@@ -190,7 +200,7 @@ class Study(Value):
     """A named set of experiments: methods x folds x seeds x adaptations, run by one command and compared in one table.
 
     Raises:
-        ValueError: no experiment, or the same one twice.
+        ValueError: no experiment, the same one twice, or different ones under one name on one target.
     """
 
     name: str
@@ -204,6 +214,13 @@ class Study(Value):
         for i, experiment in enumerate(self.experiments):
             if experiment in self.experiments[:i]:
                 raise ValueError(f"Study {self.name!r} holds {experiment.name!r} with seed {experiment.seed} twice.")
+            for other in self.experiments[:i]:
+                shared = set(experiment.targets) & set(other.targets) if experiment.name == other.name else ()
+                if shared and replace(other, seed=experiment.seed) != experiment:
+                    raise ValueError(
+                        f"Study {self.name!r} holds different experiments called {experiment.name!r} on {min(shared)!r}: one cell of "
+                        "its table would mix them. Give each a name of its own."
+                    )
 
     def with_seeds(self, seeds: Sequence[int]) -> "Study":
         """The same experiments, each once for every seed."""
@@ -260,7 +277,7 @@ def override(experiment: Experiment, key: str, value: Any) -> Experiment:
     if not matches:
         raise ValueError(_no_such_setting(experiment, key))
     (setting,) = matches
-    return _replaced(experiment, setting.path.split("."), conform(parse(value, setting.hint), setting.hint, setting.path))
+    return _replaced(experiment, setting.path.split("."), parse(value, setting.hint, setting.path))
 
 
 def override_study(study: Study, key: str, value: Any) -> Study:
@@ -274,16 +291,28 @@ def override_study(study: Study, key: str, value: Any) -> Study:
     return replace(study, experiments=tuple(changed))
 
 
-def parse(value: Any, hint: Any) -> Any:
-    """Text from a command line as the JSON it spells, or as itself where it spells none or the field holds text."""
+def parse(value: Any, hint: Any, path: str) -> Any:
+    """A value for a field of type `hint`: as it is, or what text from a command line spells, or that text itself.
+
+    Raises:
+        ValueError: neither fits; the message starts with `path`.
+    """
     if not isinstance(value, str) or hint is str:
-        return value
-    if value.lower() in ("none", "true", "false"):
-        return {"none": None, "true": True, "false": False}[value.lower()]
+        return conform(value, hint, path)
     try:
-        return json.loads(value)
+        return conform(_spelled(value), hint, path)
+    except ValueError:  # `1.1` spells a number, but is also a version of SqueezeNet
+        return conform(value, hint, path)
+
+
+def _spelled(text: str) -> Any:
+    words = {"none": None, "true": True, "false": False}
+    if text.lower() in words:
+        return words[text.lower()]
+    try:
+        return json.loads(text)
     except json.JSONDecodeError:
-        return value
+        return float(text)  # `.1` is a number, though not in JSON
 
 
 def _no_such_setting(experiment: Experiment, key: str) -> str:

@@ -117,7 +117,7 @@ def _annotation(found: list[Setting]) -> Any:
     values = dict.fromkeys(str(s.value) for s in found)
     text = field_docstrings(setting.owner).get(setting.path.rpartition(".")[2], "")
     explained = f"{text} (in this job: {', '.join(values)})".strip()
-    return Annotated[str | None, tyro.conf.arg(help=explained, metavar=describe(setting.hint).upper(), help_behavior_hint="")]
+    return Annotated[str | None, tyro.conf.arg(help=explained, metavar=describe(setting.hint), help_behavior_hint="")]
 
 
 @cache

@@ -95,15 +95,15 @@ def train(
     state = newest.training_state() if newest else None
 
     first = 0  # global number of the stage's first step
-    for number, stage in enumerate(experiment.stages):
+    for stage in experiment.stages:
         end = first + stage.steps
         if start >= end:
             first = end
             continue
         objective = Objective(stage.method, network).to(device)
         optimizer = stage.optimizer.build(network.encoder.parameters(), network.decoder.parameters())
-        if state and state["stage"] == number:
-            optimizer.load_state_dict(state["optimizer"])
+        if state and start > first:
+            optimizer.load_state_dict(state)
         reduction_type = ExactReduction if experiment.reduction == "exact" else DDPReduction
         reduction = reduction_type(objective, experiment.sampling.episodes_per_step, autocast(experiment, device))
         for step in range(max(start, first), end):
@@ -126,10 +126,8 @@ def train(
             if done == end or (experiment.validate_every and done % experiment.validate_every == 0):
                 rows = validate(experiment, network, data, done, device)
                 if rank == 0:
-                    # A stage's last checkpoint already belongs to the next stage, whose optimiser starts afresh.
-                    training = {"stage": number if done < end else number + 1}
-                    training["optimizer"] = optimizer.state_dict() if done < end else {}
-                    folder.save(experiment, done, network, training, rows)
+                    # The next stage's optimiser starts afresh, so a stage's last checkpoint carries none.
+                    folder.save(experiment, done, network, optimizer.state_dict() if done < end else {}, rows)
                     prune(experiment, folder)
                 report(done)
         first = end

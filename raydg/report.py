@@ -41,7 +41,7 @@ class Table:
 
     def markdown(self) -> str:
         rows = [self.header(), ["---"] * len(self.header()), *self.lines()]
-        table = "\n".join("| " + " | ".join(row) + " |" for row in rows)
+        table = "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows)
         return f"### {self.title}\n\n{table}\n\n" + "\n".join(f"- {note}" for note in self.notes) + "\n"
 
 

@@ -47,6 +47,11 @@ class Method(Value, ABC):
                 "dataset, list it twice and give the meta-test role a stronger augmentation (Augmentation.meta_test)."
             )
 
+    @property
+    def smallest_forward(self) -> Literal["one domain", "all domains"]:
+        """Whose images the smallest forward of an episode holds."""
+        return "one domain" if self.batchnorm == "per-domain" else "all domains"
+
     @abstractmethod
     def losses(self, network: Network, episode: Episode) -> dict[str, Tensor]:
         """Scalars under the keys `loss_names`, each a mean over the labelled pixels (or images) that it looks at."""

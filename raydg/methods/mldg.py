@@ -66,6 +66,10 @@ class MLDG(Method):
         legal = f"None or 1 to {num_sources - 1} with {num_sources} source domains"
         self.require(self.num_meta_train is None or self.num_meta_train < num_sources, "num_meta_train", legal)
 
+    @property
+    def smallest_forward(self) -> Literal["one domain", "all domains"]:
+        return "one domain"
+
     def roles(self, num_sources: int, seed: int, step: int, episode: int) -> tuple[Role, ...]:
         draw = generator(seed, "split", step, episode if self.split_per == "episode" else -1)
         order = draw.permutation(num_sources)

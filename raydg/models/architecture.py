@@ -19,6 +19,8 @@ class Architecture(Value, ABC):
     """The encoder and its first weights."""
 
     task: ClassVar[Task]
+    minimum_batch: ClassVar[int] = 1
+    """Fewest images that a forward in training mode is defined for."""
 
     @property
     def normalisation(self) -> Normalisation:

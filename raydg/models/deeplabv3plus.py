@@ -37,6 +37,8 @@ class DeepLabV3Plus(Architecture):
     """Channels of the two 3x3 convolutions before the last layer."""
 
     task: ClassVar[Task] = "segmentation"
+    # ASPP's image pooling leaves one value a channel and image, and BatchNorm needs two to have a variance.
+    minimum_batch: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
         dilatable = ", ".join(sorted(cls.__name__ for cls in subclasses(DilatableBackbone)))

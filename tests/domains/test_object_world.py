@@ -141,8 +141,8 @@ def test_another_interpreter_draws_the_same_pictures():
     assert there.stdout.strip() == here
 
 
-def test_one_seed_shows_one_individual_in_every_style():
-    """A sketch's ink keeps to the individual's silhouette, up to a few pixels of an unsteady hand."""
+def test_a_sketch_keeps_to_the_silhouette_of_its_individual():
+    """Up to a few pixels of an unsteady hand: what is drawn follows from class and seed, not from the style."""
     for class_name in CLASSES:
         ink = render("sketch", class_name, 5)[..., 0] < 200
         own = silhouette(class_name, 5, 96) > 0

@@ -83,18 +83,19 @@ def test_no_two_scenes_have_the_same_layout():
         assert np.mean(one != other) > 0.05
 
 
-@pytest.mark.parametrize("domain", DOMAINS)
+@pytest.mark.parametrize("domain", ("noon", "dusk", "rain", "game"))
 def test_labels_lie_where_the_image_has_their_things(domain):
     """Pixels of one label look alike: shift the labels, by one pixel in any way, and they look less alike."""
-    spread = dict.fromkeys(product((-2, -1, 0, 1, 2), repeat=2), 0.0)
-    for image, labels in scenes(domain, 6):
-        middle = image[2:-2, 2:-2].reshape(-1, 3).astype(float)
-        for down, across in spread:
-            shifted = labels[2 + down : HEIGHT - 2 + down, 2 + across : WIDTH - 2 + across].ravel()
-            for label in np.unique(shifted):
-                colours = middle[shifted == label]
-                spread[down, across] += ((colours - colours.mean(0)) ** 2).sum()
-    assert min(spread, key=lambda shift: spread[shift]) == (0, 0)
+    shifts = list(product((-1, 0, 1), repeat=2))
+    spread = np.zeros(len(shifts))
+    for image, labels in scenes(domain, 4):
+        inner = image[1:-1, 1:-1].reshape(-1, 3).astype(float)
+        for place, (down, across) in enumerate(shifts):
+            shifted = labels[1 + down : HEIGHT - 1 + down, 1 + across : WIDTH - 1 + across].ravel()
+            pixels = np.maximum(np.bincount(shifted), 1)
+            for colour in inner.T:
+                spread[place] += (colour**2).sum() - (np.bincount(shifted, colour) ** 2 / pixels).sum()
+    assert shifts[int(spread.argmin())] == (0, 0)
 
 
 def test_the_flat_domain_shows_each_class_in_its_palettes_colours():
@@ -129,10 +130,10 @@ def test_the_road_narrows_towards_the_horizon(domain):
 
 def test_domains_look_as_they_are_called():
     def over(domain: str, measure) -> float:
-        return float(np.mean([measure(image / 255, labels) for image, labels in scenes(domain, 8)]))
+        return float(np.nanmean([measure(image / 255, labels) for image, labels in scenes(domain, 8)]))
 
-    def brightness(image, labels):
-        return image.mean()
+    def heaven(image, labels):
+        return image[labels == Label.SKY].mean() if (labels == Label.SKY).any() else np.nan
 
     def terrain(image, labels):
         return image[labels == Label.TERRAIN].mean() if (labels == Label.TERRAIN).any() else np.nan
@@ -147,7 +148,7 @@ def test_domains_look_as_they_are_called():
         return np.ptp(image, axis=-1).mean()
 
     others = [domain for domain in DOMAINS if domain != "night"]
-    assert over("night", brightness) < 0.7 * min(over(domain, brightness) for domain in others)
+    assert over("night", heaven) < 0.6 * min(over(domain, heaven) for domain in others)
     assert over("snow", terrain) > 1.3 * over("noon", terrain)
     assert over("fog", contrast) < 0.7 * over("noon", contrast)
     assert over("dusk", warmth) > 0.05 + over("noon", warmth)
@@ -188,7 +189,7 @@ def test_a_bent_street_is_a_parabola():
 def test_faces_show_their_front_only_and_the_last_one_painted_wins():
     near, far = rectangle(0, 3, 0.4, 2.4, 5.0), rectangle(0, 3, 0.4, 2.4, 10.0)
     table = polygons(np.stack([far, near]), Label.CAR, rgb("#ffffff"))
-    whole = np.asarray(view().painted(table["xyz"], table["corners"], np.array([1, 2]), "I"))
+    whole = np.array(view().painted(table["xyz"], table["corners"], np.array([1, 2]), "I"))
     # 3 x 2 m at 5 m and a focal length of 100 px: 60 x 40 px, from column 70 and row 30 on, give or take a sample.
     top, bottom, left, right = (edge * SUPERSAMPLE for edge in (30, 70, 70, 130))
     assert (whole[top + 1 : bottom - 1, left + 1 : right - 1] == 2).all()

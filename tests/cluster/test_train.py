@@ -1,0 +1,93 @@
+"""Real Ray workers: two of them equal one process, and a worker killed at a random step changes nothing, bit for bit."""
+
+import os
+import random
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+import ray
+import torch
+from safetensors.torch import load_file
+
+from raydg.checkpoint import RunFolder, read_metrics
+from raydg.cluster.evaluate import evaluate
+from raydg.cluster.train import train
+from raydg.experiment import Experiment, Stage
+from raydg.methods import MLDG
+from raydg.optimization import SGD
+from raydg.resources import Resources
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+
+@pytest.fixture(scope="module")
+def long_experiment(experiment: Experiment) -> Experiment:
+    stage = Stage(method=MLDG(inner_lr=0.01), optimizer=SGD(0.05), steps=24)
+    return replace(experiment, name="killed", stages=(stage,), validate_every=5)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def stopped_cluster() -> Iterator[None]:
+    yield
+    ray.shutdown()
+
+
+def kill_a_worker(folder: RunFolder, at_step: int, killed: list[int]) -> None:
+    """Once the run has taken `at_step` steps, SIGKILL one of its two training workers."""
+    deadline = time.monotonic() + 240
+    while time.monotonic() < deadline:
+        lines = read_metrics(folder.metrics)
+        if lines and lines[-1]["step"] >= at_step:
+            workers = [p for p in psutil.process_iter(["cmdline"]) if "RayTrainWorker" in " ".join(p.info["cmdline"] or [])]
+            if len(workers) >= 2:
+                victim = random.Random(at_step).choice(sorted(workers, key=lambda p: p.pid))
+                os.kill(victim.pid, signal.SIGKILL)
+                killed.append(int(lines[-1]["step"]))
+                return
+        time.sleep(0.02)
+
+
+def test_two_workers_one_of_them_killed_equal_one_process(long_experiment: Experiment, prepared: str, tmp_path: Path) -> None:
+    alone = Resources(workers=0, data=prepared, runs=str(tmp_path / "alone"))
+    together = Resources(workers=2, data=prepared, runs=str(tmp_path / "together"))
+    expected = train(long_experiment, alone)
+
+    folder = RunFolder.of(long_experiment, together.resolved().runs)
+    killed: list[int] = []
+    killer = threading.Thread(target=kill_a_worker, args=(folder, random.randint(6, 18), killed))
+    killer.start()
+    train(long_experiment, together)
+    killer.join()
+    assert killed, "no worker was killed: the run was over too soon"
+
+    for checkpoint in expected.checkpoints():
+        wanted = load_file(checkpoint.path / "model.safetensors")
+        got = load_file(folder.checkpoint_at(checkpoint.step).path / "model.safetensors")
+        assert all(torch.equal(got[name], wanted[name]) for name in wanted), f"killed at step {killed[0]}"
+        assert folder.checkpoint_at(checkpoint.step).rows() == checkpoint.rows()
+    assert [line["step"] for line in read_metrics(folder.metrics)] == list(range(24))
+    assert [line["loss"] for line in read_metrics(folder.metrics)] == [line["loss"] for line in read_metrics(expected.metrics)]
+
+    rows = evaluate(long_experiment, folder, together)
+    assert rows == evaluate(long_experiment, expected, alone)
+    assert len(rows) == 1 + 2 + 1  # t-BN, two orders of TN, IaBN
+
+
+def test_more_workers_than_episodes_are_refused(long_experiment: Experiment, prepared: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="3 workers for 2 episodes a step"):
+        train(long_experiment, Resources(workers=3, data=prepared, runs=str(tmp_path)))
+
+
+def test_an_error_in_a_worker_reaches_the_user_as_it_is(long_experiment: Experiment, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="domain 'street/noon' is not prepared .*raydg prepare street"):
+        train(long_experiment, Resources(workers=1, data=str(tmp_path / "nothing"), runs=str(tmp_path / "runs")))

@@ -1,0 +1,52 @@
+"""A small prepared street world that every test may read, and an experiment on it that takes a second."""
+
+from pathlib import Path
+
+import pytest
+
+from raydg.adaptation import IaBN, TargetNorm, TrainBN
+from raydg.augmentation import Augmentation, HorizontalFlip, RandomScaleCrop
+from raydg.domains import catalogue, street_world
+from raydg.domains.labels import CITYSCAPES_19
+from raydg.experiment import Experiment, Stage
+from raydg.methods import ERM
+from raydg.models import DeepLabV3Plus, SmallNet
+from raydg.optimization import SGD
+from raydg.plan import Sampling
+from raydg.shards import prepare_domains
+
+SOURCES, DEVELOPMENT, TARGET = ("street/noon", "street/dusk", "street/rain"), "street/fog", "street/night"
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Folder of five prepared domains with 4 training and 2 validation images of 64 x 128 pixels each."""
+    raw, out = tmp_path_factory.mktemp("raw") / "street", tmp_path_factory.mktemp("data")
+    domains = (*SOURCES, DEVELOPMENT, TARGET)
+    names = [domain.removeprefix("street/") for domain in domains]
+    street_world.write(raw, domains=names, train=4, val=2, height=64, width=128)
+    prepare_domains(catalogue.dataset("street"), domains, raw, out, CITYSCAPES_19)
+    return str(out)
+
+
+@pytest.fixture(scope="session")
+def experiment() -> Experiment:
+    """A training of six steps with three checkpoints, exact in its sums so that it can be compared bit for bit."""
+    return Experiment(
+        name="tiny",
+        label_space=CITYSCAPES_19,
+        sources=SOURCES,
+        targets=(TARGET,),
+        model=DeepLabV3Plus(SmallNet(8), aspp_channels=8, low_level_channels=8, decoder_channels=8),
+        stages=(Stage(method=ERM(), optimizer=SGD(0.05), steps=6),),
+        sampling=Sampling(images_per_domain=2, episodes_per_step=2),
+        augmentation=Augmentation((RandomScaleCrop(32, 32), HorizontalFlip())),
+        adaptations=(TrainBN(), TargetNorm(batch_size=2, orders=2), IaBN(instance_weight=0.3)),
+        validate_every=2,
+        reduction="exact",
+    )
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> str:
+    return str(tmp_path / "runs")

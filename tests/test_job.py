@@ -1,0 +1,166 @@
+"""The command line of a job: every setting a flag, every mistake one clear message."""
+
+import sys
+from dataclasses import replace
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from raydg.augmentation import Augmentation, Resize
+from raydg.domains.labels import IDD_LEVEL1
+from raydg.experiment import Experiment, Stage, Study, override
+from raydg.job import field_docstrings, main
+from raydg.methods import ERM, MLDG
+from raydg.models import DeepLabV3Plus, SmallNet
+from raydg.optimization import SGD
+from raydg.plan import Sampling
+from raydg.resources import Resources
+
+PLAIN = Experiment(
+    name="ERM",
+    label_space=IDD_LEVEL1,
+    sources=("camvid", "idd"),
+    targets=("kitti",),
+    model=DeepLabV3Plus(SmallNet()),
+    stages=(Stage(method=ERM(), optimizer=SGD(lr=0.1), steps=10),),
+    sampling=Sampling(images_per_domain=2),
+    augmentation=Augmentation((Resize(32, 32),)),
+)
+META = replace(PLAIN, name="MLDG", stages=(replace(PLAIN.stages[0], method=MLDG()),))
+STUDY = Study(name="both", experiments=(PLAIN, META))
+TWO_STAGES = replace(PLAIN, name="two stages", stages=PLAIN.stages * 2)
+
+Runs = list[tuple[str, Study, Resources]]
+
+
+@pytest.fixture
+def runs(monkeypatch: pytest.MonkeyPatch) -> Runs:
+    """What the commands were asked to run; the module that would run it, with Ray, is not imported."""
+    seen: Runs = []
+    stand_in: Any = ModuleType("raydg.cluster.study")
+    stand_in.train_study = lambda study, resources, console: seen.append(("train", study, resources))
+    stand_in.evaluate_study = lambda study, resources, console: seen.append(("evaluate", study, resources))
+    stand_in.show_table = lambda study, resources, console: seen.append(("table", study, resources))
+    monkeypatch.setitem(sys.modules, "raydg.cluster.study", stand_in)
+    return seen
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate", "table"])
+def test_a_command_without_flags_runs_the_job_as_it_is(runs: Runs, command: str) -> None:
+    main(STUDY, Resources(workers=2), [command])
+    assert runs == [(command, STUDY, Resources(workers=2))]
+
+
+def test_a_single_experiment_is_a_study_of_one(runs: Runs) -> None:
+    main(PLAIN, args=["train"])
+    assert runs == [("train", Study(name="ERM", experiments=(PLAIN,)), Resources())]
+
+
+def test_flags_set_a_field_in_every_experiment_that_has_it(runs: Runs) -> None:
+    main(STUDY, args=["train", "--SGD.lr", "0.5", "--MLDG.inner-lr", ".2", "--Experiment.evaluation-size", "[64, 128]"])
+    ((_, study, _),) = runs
+    plain, meta = (override(override(e, "SGD.lr", 0.5), "evaluation_size", (64, 128)) for e in (PLAIN, META))
+    assert study.experiments == (plain, override(meta, "MLDG.inner_lr", 0.2))
+
+
+def test_flags_of_resources_change_how_it_runs_and_keep_the_jobs_other_defaults(runs: Runs) -> None:
+    main(STUDY, Resources(workers=2, runs="elsewhere"), ["train", "--workers", "3", "--accelerator-type", "H100"])
+    assert runs == [("train", STUDY, Resources(workers=3, runs="elsewhere", accelerator_type="H100"))]
+
+
+def test_seeds_multiply_the_experiments(runs: Runs) -> None:
+    main(STUDY, args=["train", "--seeds", "4", "5", "--Stage.steps", "7"])
+    ((_, study, _),) = runs
+    found = [(e.name, e.seed, e.steps) for e in study.experiments]
+    assert found == [("ERM", 4, 7), ("ERM", 5, 7), ("MLDG", 4, 7), ("MLDG", 5, 7)]
+
+
+def test_where_an_experiment_holds_a_class_twice_flags_go_by_path(runs: Runs) -> None:
+    main(TWO_STAGES, args=["train", "--stages.1.optimizer.lr", "0.5", "--stages.0.steps", "3"])
+    ((_, study, _),) = runs
+    (experiment,) = study.experiments
+    assert [(stage.steps, stage.optimizer.lr) for stage in experiment.stages] == [(3, 0.1), (10, 0.5)]
+
+
+def test_help_explains_every_flag_with_its_docstring_and_legal_values(
+    runs: Runs, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "1500")  # no line is broken
+    with pytest.raises(SystemExit) as ended:
+        main(STUDY, args=["train", "--help"])
+    assert ended.value.code == 0 and not runs
+    shown = capsys.readouterr().out
+    for text in (
+        "--MLDG.inner-lr float",
+        "Step of the look-ahead (the paper's η, 1e-3). (in this job: 0.001)",
+        "--MLDG.batchnorm one of 'pooled', 'per-domain'",
+        "--SGD.lr float",
+        "Learning rate of the encoder, before the schedule. (in this job: 0.1)",  # a base class's docstring
+        "--Experiment.seed int",
+        "Everything random follows from it. (in this job: 0)",
+        "What tables and the tracker call it; experiments that differ only in seed share it. (in this job: ERM, MLDG)",
+        "--workers INT",
+        "Training workers; 0 trains in this process, without Ray.",
+    ):
+        assert text in shown, text
+
+
+def test_a_docstring_is_the_nearest_class_s() -> None:
+    found = field_docstrings(SGD)
+    assert found["weight_decay"] == "Weight decay of every parameter."
+    assert found["decoder_lr_factor"] == "The decoder's learning rate as a multiple of the encoder's."
+    assert found["momentum"] == "Share of the velocity that stays from step to step."
+    assert list(found).count("lr") == 1
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--MLDG.inner-lr", "fast"], "error: stages.0.method.inner_lr is 'fast' (str): it must be float.\n"),
+        (["--MLDG.num-meta-train", "2"], "error: MLDG.num_meta_train is 2: it must be None or 1 to 1 with 2 source domains.\n"),
+        (["--seeds", "1", "1"], "error: Study 'both' holds 'ERM' with seed 1 twice.\n"),
+    ],
+)
+def test_a_bad_value_ends_with_one_message(
+    runs: Runs, capsys: pytest.CaptureFixture[str], flags: list[str], message: str
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(STUDY, args=["train", *flags])
+    assert ended.value.code == 1 and not runs
+    assert capsys.readouterr() == ("", message)
+
+
+def test_an_error_of_the_run_that_a_user_can_mend_is_shown_alike(
+    runs: Runs, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def train_study(*_: object) -> None:
+        raise ValueError("domain 'kitti' is not prepared")
+
+    monkeypatch.setattr(sys.modules["raydg.cluster.study"], "train_study", train_study)
+    with pytest.raises(SystemExit) as ended:
+        main(STUDY, args=["train"])
+    assert ended.value.code == 1
+    assert capsys.readouterr().err == "error: domain 'kitti' is not prepared\n"
+
+
+def test_a_defect_keeps_its_traceback(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    def train_study(*_: object) -> None:
+        raise TypeError("a defect")
+
+    monkeypatch.setattr(sys.modules["raydg.cluster.study"], "train_study", train_study)
+    with pytest.raises(TypeError, match="a defect"):
+        main(STUDY, args=["train"])
+
+
+@pytest.mark.parametrize(
+    ("flag", "near"), [("--MLDG.iner-lr", "--MLDG.inner-lr"), ("--worker", "--workers"), ("--SGD.lrs", "--SGD.lr")]
+)
+def test_an_unknown_flag_is_refused_with_a_near_one(
+    runs: Runs, capsys: pytest.CaptureFixture[str], flag: str, near: str
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(STUDY, args=["train", flag, "3"])
+    assert ended.value.code == 2 and not runs
+    shown = capsys.readouterr().err
+    assert flag in shown and near in shown.split("Perhaps you meant", 1)[1]

@@ -1,0 +1,201 @@
+"""Tables say what was measured and nothing else; pictures show what they are given, where they should."""
+
+import math
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from raydg.adaptation import TargetNorm, TrainBN
+from raydg.augmentation import Augmentation, Resize
+from raydg.domains.labels import IGNORE, LabelSpace
+from raydg.evaluation import Row
+from raydg.experiment import Experiment, Stage
+from raydg.methods import ERM
+from raydg.models import Classifier, DeepLabV3Plus, SmallNet
+from raydg.optimization import SGD
+from raydg.plan import Sampling
+from raydg.report import Column, Table, paint, picture_grid, table
+
+TWO = LabelSpace("two", "classification", ("cat", "dog"), ((255, 0, 0), (0, 0, 255)))
+TN = TargetNorm(batch_size=4, orders=3)
+ERM_0 = Experiment(
+    name="ERM",
+    label_space=TWO,
+    sources=("photo",),
+    targets=("sketch", "cartoon"),
+    model=Classifier(SmallNet()),
+    stages=(Stage(method=ERM(), optimizer=SGD(lr=0.1), steps=10),),
+    sampling=Sampling(images_per_domain=2),
+    augmentation=Augmentation((Resize(32, 32),)),
+    adaptations=(TrainBN(), TN),
+    evaluation_size=(32, 32),
+)
+LONG_0 = replace(ERM_0, name="long", stages=(replace(ERM_0.stages[0], steps=20),))
+
+
+def row(domain: str, adaptation: str, percent: int, order: int = 0) -> Row:
+    """A score on 100 cats, `percent` of them recognised."""
+    counts = ((percent, 100 - percent), (0, 0))
+    return Row(10, "target", domain, "val", adaptation, order, num_images=100, counts=counts)
+
+
+def orders(domain: str, *percents: int) -> list[Row]:
+    return [row(domain, TN.label, percent, order) for order, percent in enumerate(percents)]
+
+
+SCORED = [
+    (ERM_0, [row("sketch", "t-BN", 60), row("cartoon", "t-BN", 30), *orders("sketch", 50, 60, 70), *orders("cartoon", 10, 20, 60)]),
+    (replace(ERM_0, seed=1), [row("sketch", "t-BN", 70), row("cartoon", "t-BN", 30), *orders("sketch", 80, 90, 100), *orders("cartoon", 40, 50, 60)]),
+    (LONG_0, [row("sketch", "t-BN", 80)]),
+    (replace(LONG_0, seed=1), [row("sketch", "t-BN", 90), *orders("sketch", 55, 60, 65)]),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def scored() -> Table:
+    return table("a study", SCORED)
+
+
+def test_cells_are_means_over_seeds_of_means_over_orders(scored: Table) -> None:
+    found = {(key, target): cell for key, cells in scored.cells.items() for target, cell in cells.items()}
+    # Of two values the standard error is half their distance: |a - b| / sqrt(2), divided by sqrt(2).
+    expected = {
+        (("ERM", "t-BN"), "sketch"): (65, 5, 2),
+        (("ERM", "t-BN"), "cartoon"): (30, 0, 2),
+        (("ERM", TN.label), "sketch"): (75, 15, 2),  # seeds 60 and 90
+        (("ERM", TN.label), "cartoon"): (40, 10, 2),  # seeds 30 and 50
+        (("long", "t-BN"), "sketch"): (85, 5, 2),
+        (("long", TN.label), "sketch"): (60, None, 1),
+    }
+    assert found.keys() == expected.keys()
+    for key, (mean, error, count) in expected.items():
+        cell = found[key]
+        assert math.isclose(cell.mean, mean) and cell.num_values == count
+        assert cell.standard_error is None if error is None else math.isclose(cell.standard_error, error, abs_tol=1e-12)
+
+
+def test_the_text_leaves_what_was_not_run_empty(scored: Table) -> None:
+    assert scored.header() == ["method", "adaptation", "sees", "sketch", "cartoon", "mean"]
+    assert scored.lines() == [
+        ["ERM", "t-BN", "one image", "65.00 ± 5.00", "30.00 ± 0.00", "47.50"],
+        ["ERM", TN.label, "a batch", "75.00 ± 15.00", "40.00 ± 10.00", "57.50"],
+        ["long", "t-BN", "one image", "85.00 ± 5.00", "", ""],
+        ["long", TN.label, "a batch", "60.00", "", ""],
+    ]
+
+
+def test_one_target_needs_no_mean_column() -> None:
+    one = replace(ERM_0, targets=("sketch",))
+    assert table("t", [(one, [row("sketch", "t-BN", 60)])]).header() == ["method", "adaptation", "sees", "sketch"]
+
+
+def test_notes_say_what_the_numbers_mean(scored: Table) -> None:
+    notes = "\n".join(scored.notes)
+    assert "accuracy in percent over the 2 classes of two" in notes
+    assert "selected by source-validation" in notes
+    assert "sketch val (100 images)" in notes and "cartoon val (100 images)" in notes
+    assert "seeds 0, 1; ± is the standard error" in notes
+
+
+def test_notes_of_a_single_seed_promise_no_error_bar() -> None:
+    single = table("t", [(ERM_0, [row("sketch", "t-BN", 60)])])
+    assert "seeds 0; one run each, so no ± can be given" in "\n".join(single.notes)
+    assert "±" not in "".join(sum(single.lines(), []))
+
+
+def test_segmentation_is_scored_by_mean_iou_over_the_classes_found() -> None:
+    space = replace(TWO, task="segmentation", classes=("a", "b", "c"), palette=((0, 0, 0),) * 3)
+    experiment = replace(ERM_0, label_space=space, model=DeepLabV3Plus(SmallNet()), targets=("sketch",))
+    counts = ((30, 10, 0), (20, 40, 0), (0, 0, 0))  # IoU 30/60 and 40/70; the third class was not found
+    made = table("t", [(experiment, [replace(row("sketch", "t-BN", 0), counts=counts)])])
+    assert made.lines() == [["ERM", "t-BN", "one image", f"{100 * (30 / 60 + 40 / 70) / 2:.2f}"]]
+    assert "mIoU in percent over the 3 classes of two, classes found in neither truth nor prediction" in made.notes[0]
+
+
+def test_markdown_is_a_table_whatever_the_names_hold() -> None:
+    made = table("a study", [(replace(ERM_0, name="n|m"), [row("sketch", "t-BN", 60)])])
+    title, grid, notes = made.markdown().strip().split("\n\n")
+    assert title == "### a study"
+    cells = [re.split(r"(?<!\\)\|", line) for line in grid.splitlines()]
+    assert {len(line) for line in cells} == {len(made.header()) + 2}
+    assert all(line[0] == line[-1] == "" for line in cells)
+    assert set(cells[1][1:-1]) == {" --- "}
+    assert cells[2][1] == r" n\|m "
+    assert [line.removeprefix("- ") for line in notes.splitlines()] == list(made.notes)
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ({"label_space": replace(TWO, name="other")}, "several label spaces .*other"),
+        ({"selection": "last"}, "selection rules .*last"),
+    ],
+)
+def test_what_does_not_compare_has_no_common_table(other: dict, message: str) -> None:
+    rows = [row("sketch", "t-BN", 60)]
+    with pytest.raises(ValueError, match=message):
+        table("t", [(ERM_0, rows), (replace(ERM_0, name="other", **other), rows)])
+
+
+def test_a_table_of_nothing_says_what_to_run() -> None:
+    with pytest.raises(ValueError, match="nothing has been scored yet. Run `train` and `evaluate` first"):
+        table("t", [(ERM_0, []), (LONG_0, [])])
+
+
+def test_labels_are_painted_in_their_colours_and_ignored_ones_black() -> None:
+    labels = np.array([[0, 1, IGNORE], [1, 0, 0]], np.uint8)
+    red, blue, black = (255, 0, 0), (0, 0, 255), (0, 0, 0)
+    assert np.array_equal(paint(labels, TWO), np.array([[red, blue, black], [blue, red, red]], np.uint8))
+    assert np.array_equal(paint(labels.astype(np.int64), TWO), paint(labels, TWO))
+
+
+def flat(colour: tuple[int, int, int], height: int, width: int) -> np.ndarray:
+    return np.full((height, width, 3), colour, np.uint8)
+
+
+def place(grid: np.ndarray, colour: tuple[int, int, int]) -> tuple[int, int, int, int]:
+    """Top, left, height and width of the only rectangle of a colour."""
+    rows, columns = np.nonzero((grid == colour).all(axis=2))
+    top, left, bottom, right = rows.min(), columns.min(), rows.max() + 1, columns.max() + 1
+    assert len(rows) == (bottom - top) * (right - left)
+    return int(top), int(left), int(bottom - top), int(right - left)
+
+
+def test_a_grid_shows_each_picture_whole_in_its_row_and_column(tmp_path: Path) -> None:
+    # Two rows of pictures, wide and high; the second column has half the size and is enlarged.
+    images = [flat((200, 10, 10), 50, 100), flat((10, 200, 10), 120, 100)]
+    maps = [flat((10, 10, 200), 25, 50), flat((200, 200, 10), 60, 50)]
+    path = tmp_path / "new" / "grid.png"
+    picture_grid([Column("image", images), Column("truth", maps, captions=["one", "two"])], path, cell_width=100)
+    grid = np.asarray(Image.open(path).convert("RGB"))
+    upper, lower, upper_map, lower_map = (
+        place(grid, colour) for colour in ((200, 10, 10), (10, 200, 10), (10, 10, 200), (200, 200, 10))
+    )
+    assert upper[2:] == upper_map[2:] == (50, 100) and lower[2:] == lower_map[2:] == (120, 100)
+    assert upper[0] == upper_map[0] and lower[0] == lower_map[0]  # rows line up
+    assert upper[1] == lower[1] and upper_map[1] == lower_map[1]  # columns line up
+    gap = upper[1]
+    assert gap > 0 and upper_map[1] == gap + 100 + gap and grid.shape[1] == upper_map[1] + 100 + gap
+    assert upper[0] + 50 < lower[0] and lower[0] + 120 < grid.shape[0]
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_pictures_that_fit_are_copied_and_labels_are_enlarged_without_mixing(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (8, 16, 3), dtype=np.uint8)
+    checks = paint(np.indices((4, 8)).sum(axis=0) % 2, TWO)
+    path = tmp_path / "grid.png"
+    picture_grid([Column("", [noise]), Column("", [checks])], path, cell_width=16)
+    grid = np.asarray(Image.open(path).convert("RGB"))
+    corners = [
+        (y, x)
+        for y in range(grid.shape[0] - 7)
+        for x in range(grid.shape[1] - 15)
+        if np.array_equal(grid[y : y + 8, x : x + 16], noise)
+    ]
+    ((top, left),) = corners
+    beside = grid[top : top + 8, left + 16 + left : left + 16 + left + 16]
+    assert np.array_equal(beside, checks.repeat(2, axis=0).repeat(2, axis=1))

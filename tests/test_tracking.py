@@ -1,0 +1,228 @@
+"""The record in MLflow: one run per study, fold and seed, every step once, and no server that can stop a training."""
+
+import json
+import logging
+import re
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from raydg.adaptation import TargetNorm, TrainBN
+from raydg.augmentation import Augmentation, Resize
+from raydg.checkpoint import RunFolder
+from raydg.domains.labels import LabelSpace
+from raydg.evaluation import Row
+from raydg.experiment import Experiment, Stage, Study
+from raydg.methods import ERM
+from raydg.models import DeepLabV3Plus, SmallNet
+from raydg.optimization import SGD
+from raydg.plan import Sampling
+from raydg.tracking import Tracker, row_metrics
+
+SPACE = LabelSpace("three", "segmentation", ("road", "car (parked)", "sky"), ((0, 0, 0),) * 3)
+EXPERIMENT = Experiment(
+    name="ERM",
+    label_space=SPACE,
+    sources=("street/noon",),
+    targets=("street/night",),
+    model=DeepLabV3Plus(SmallNet(width=1), aspp_channels=2, low_level_channels=2, decoder_channels=2),
+    stages=(Stage(method=ERM(), optimizer=SGD(lr=0.125), steps=10),),
+    sampling=Sampling(images_per_domain=2),
+    augmentation=Augmentation((Resize(32, 32),)),
+    adaptations=(TrainBN(), TargetNorm(batch_size=4, orders=2)),
+)
+# IoU of road 30 / 60, of the parked car 40 / 70; no sky in truth or prediction, so it has none.
+COUNTS = ((30, 10, 0), (20, 40, 0), (0, 0, 0))
+ROAD, CAR = 100 * 30 / 60, 100 * 40 / 70
+VALIDATION = Row(5, "source-validation", "street/noon", "val", "t-BN", 0, num_images=4, counts=COUNTS)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One sqlite store for all tests, since making its tables takes seconds; each test records a study of its own."""
+    return tmp_path_factory.mktemp("runs")
+
+
+def tracker_of(study: Study, store: Path) -> Tracker:
+    """As a new process would make it."""
+    return Tracker(study, f"sqlite:///{store / 'mlflow.db'}", store)
+
+
+def study_of(name: str, *experiments: Experiment) -> Study:
+    return Study(name=name, experiments=experiments or (EXPERIMENT,))
+
+
+def write_steps(folder: RunFolder, steps: range) -> None:
+    with folder.metrics.open("a") as file:
+        for step in steps:
+            file.write(json.dumps({"step": step, "loss": 1 / (step + 1), "lr": 0.1 * step}) + "\n")
+
+
+def follow(tracker: Tracker, folder: RunFolder, steps: range) -> None:
+    with tracker.following(EXPERIMENT, folder):
+        write_steps(folder, steps)
+
+
+def runs_of(study: Study, store: Path) -> dict[str, Run]:
+    client = MlflowClient(f"sqlite:///{store / 'mlflow.db'}")
+    recorded = client.get_experiment_by_name(study.name)
+    assert recorded
+    runs = client.search_runs([recorded.experiment_id])
+    return {run.info.run_name or "": run for run in runs}
+
+
+def history(tracker: Tracker, run: str, key: str) -> dict[int, list[float]]:
+    values: dict[int, list[float]] = {}
+    for metric in tracker.client.get_metric_history(run, key):
+        values.setdefault(metric.step, []).append(metric.value)
+    return values
+
+
+def test_a_study_is_a_tree_of_study_fold_and_seed(store: Path, tmp_path: Path) -> None:
+    other_seed, other_fold = replace(EXPERIMENT, seed=1), replace(EXPERIMENT, targets=("street/fog",))
+    study = study_of("tree", EXPERIMENT, other_seed, other_fold)
+    tracker = tracker_of(study, store)
+    leaves = [tracker.run_of(experiment) for experiment in study.experiments]
+    assert [tracker_of(study, store).run_of(e) for e in study.experiments] == leaves  # found again, not made again
+
+    client = tracker.client
+    up = [client.get_run(leaf).data.tags["mlflow.parentRunId"] for leaf in leaves]
+    assert up[0] == up[1] != up[2]
+    top = {client.get_run(fold).data.tags["mlflow.parentRunId"] for fold in up}
+    assert top == {tracker.run_of(None)}
+    assert "mlflow.parentRunId" not in client.get_run(tracker.run_of(None)).data.tags
+    names = [client.get_run(run).info.run_name for run in (tracker.run_of(None), *up, *leaves)]
+    assert names == ["tree", *["ERM → street/night"] * 2, "ERM → street/fog", "seed 0", "seed 1", "seed 0"]
+
+
+def test_every_plain_setting_is_a_parameter_of_the_seeds_run(store: Path) -> None:
+    tracker = tracker_of(study_of("parameters"), store)
+    data = tracker.client.get_run(tracker.run_of(EXPERIMENT)).data
+    expected = {
+        "seed": "0",
+        "name": "ERM",
+        "sources": "('street/noon',)",
+        "stages.0.optimizer.lr": "0.125",
+        "stages.0.method.batchnorm": "pooled",
+        "model.backbone.width": "1",
+        "adaptations.1.batch_size": "4",
+    }
+    assert expected.items() <= data.params.items()
+    assert data.tags["raydg.fingerprint"] == EXPERIMENT.fingerprint()
+    assert data.tags["raydg.training"] == EXPERIMENT.training_fingerprint()
+
+
+def test_each_step_is_recorded_once_however_often_the_training_is_continued(store: Path, tmp_path: Path) -> None:
+    study, folder = study_of("steps"), RunFolder.of(EXPERIMENT, tmp_path).open(EXPERIMENT)
+    write_steps(folder, range(2))  # before anybody follows
+    follow(tracker_of(study, store), folder, range(2, 4))
+    tracker = tracker_of(study, store)
+    follow(tracker, folder, range(4, 7))
+    follow(tracker, folder, range(0))  # nothing new
+    run = tracker.run_of(EXPERIMENT)
+    assert history(tracker, run, "train/loss") == {step: [1 / (step + 1)] for step in range(7)}
+    assert history(tracker, run, "train/lr") == {step: [0.1 * step] for step in range(7)}
+    assert Counter(run.info.run_name for run in runs_of(study, store).values()) == {
+        "steps": 1,
+        "ERM → street/night": 1,
+        "seed 0": 1,
+    }
+
+
+def test_validation_and_target_scores_are_recorded_per_class_with_what_they_stem_from(store: Path, tmp_path: Path) -> None:
+    study, folder = study_of("scores"), RunFolder.of(EXPERIMENT, tmp_path).open(EXPERIMENT)
+    network = EXPERIMENT.model.build(SPACE)
+    tracker = tracker_of(study, store)
+    with tracker.following(EXPERIMENT, folder):
+        checkpoint = folder.save(EXPERIMENT, 5, network, {}, [VALIDATION])
+    label = EXPERIMENT.adaptations[1].label
+    targets = [replace(VALIDATION, role="target", domain="street/night", adaptation=label, order=order) for order in (0, 1)]
+    tracker.log_targets(EXPERIMENT, folder, targets)
+
+    run = tracker.client.get_run(tracker.run_of(EXPERIMENT))
+    metrics = {name: value for name, value in run.data.metrics.items() if not name.startswith("train/")}
+    places = (
+        "source-validation/street/noon/t-BN",
+        "target/street/night/TN batch_size 4",
+        "target/street/night/TN batch_size 4/order 1",
+    )
+    expected = {}
+    for place in places:
+        expected |= {f"{place}/mIoU": (ROAD + CAR) / 2, f"{place}/per class/road": ROAD, f"{place}/per class/car parked": CAR}
+    assert metrics.keys() == expected.keys()
+    assert all(np.isclose(metrics[name], value) for name, value in expected.items())
+    assert history(tracker, run.info.run_id, f"{places[0]}/mIoU").keys() == {5}
+    assert run.data.tags["raydg.folder"] == str(folder.path)
+    assert run.data.tags["raydg.checkpoint.5"] == run.data.tags["raydg.selected_checkpoint"] == str(checkpoint.path)
+    assert run.data.tags["raydg.selection"] == "source-validation"
+    assert run.info.status == "FINISHED"
+
+
+def test_names_of_metrics_are_legal_whatever_classes_and_adaptations_are_called() -> None:
+    metrics = row_metrics(replace(VALIDATION, adaptation="A(x=1)+B[2]"), ("a*b", "c→d", "e%"), "segmentation")
+    assert len({metric.key for metric in metrics}) == 4
+    assert all(re.fullmatch(r"[\w\-./ ]+", metric.key) for metric in metrics)
+
+
+def test_classification_is_recorded_as_accuracy() -> None:
+    by_name = {metric.key.rpartition("/")[2]: metric.value for metric in row_metrics(VALIDATION, SPACE.classes, "classification")}
+    assert np.isclose(by_name["accuracy"], 70) and np.isclose(by_name["road"], 75)
+
+
+def test_files_are_attached_to_the_study_or_a_seed(store: Path, tmp_path: Path) -> None:
+    tracker = tracker_of(study_of("files"), store)
+    for name, experiment in (("table.md", None), ("notes.txt", EXPERIMENT)):
+        path = tmp_path / name
+        path.write_text(name)
+        tracker.log_file(experiment, path)
+        run = tracker.run_of(experiment)
+        assert [file.path for file in tracker.client.list_artifacts(run)] == [name]
+        assert Path(tracker.client.download_artifacts(run, name)).read_text() == name
+    assert next((store / "artifacts").rglob("table.md"), None)
+
+
+def test_the_end_of_a_training_is_in_its_status(store: Path, tmp_path: Path) -> None:
+    study, folder = study_of("ends"), RunFolder.of(EXPERIMENT, tmp_path).open(EXPERIMENT)
+    tracker = tracker_of(study, store)
+
+    def status() -> str:
+        return tracker.client.get_run(tracker.run_of(EXPERIMENT)).info.status
+
+    with pytest.raises(KeyboardInterrupt), tracker.following(EXPERIMENT, folder):
+        write_steps(folder, range(2))
+        raise KeyboardInterrupt
+    assert status() == "FAILED"
+    assert history(tracker, tracker.run_of(EXPERIMENT), "train/loss").keys() == {0, 1}  # what was done is kept
+
+    tracker = tracker_of(study, store)
+    follow(tracker, folder, range(2, 4))
+    assert status() == "RUNNING"
+    tracker.finish()
+    assert {run.info.status for run in runs_of(study, store).values()} == {"FINISHED"}
+
+
+def test_a_dead_server_is_a_warning_and_its_record_is_sent_later(
+    store: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    study, folder = study_of("dead"), RunFolder.of(EXPERIMENT, tmp_path).open(EXPERIMENT)
+    dead = Tracker(study, "http://127.0.0.1:9", store)
+    with caplog.at_level(logging.WARNING, "raydg.tracking"):
+        for call in (
+            lambda: follow(dead, folder, range(3)),
+            lambda: dead.log_targets(EXPERIMENT, folder, [VALIDATION]),
+            lambda: dead.log_file(None, folder.metrics),
+        ):
+            caplog.clear()
+            call()
+            messages = [record.getMessage() for record in caplog.records if record.name == "raydg.tracking"]
+            assert messages and all(message.startswith("MLflow at http://127.0.0.1:9: ") for message in messages)
+    tracker = tracker_of(study, store)
+    follow(tracker, folder, range(3, 4))
+    assert history(tracker, tracker.run_of(EXPERIMENT), "train/loss").keys() == {0, 1, 2, 3}
