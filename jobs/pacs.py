@@ -4,16 +4,17 @@
     python jobs/pacs.py train --workers 2
     python jobs/pacs.py evaluate --workers 2
 
-FOLDER_WITH_PACS holds PACS/<domain>/<class>/ and the official split lists. Where torchvision cannot download the weights, give
-their file: `--SqueezeNet.weights PATH`. The held-out domain is scored whole (train and crossval lists together), as in the
-DG literature; the checkpoint is the best mean over the sources' crossval lists.
+FOLDER_WITH_PACS holds PACS/<domain>/<class>/ and the official split lists. Where torchvision cannot download the
+weights, give their file: `--SqueezeNet.weights PATH`. The held-out domain is scored whole (train and crossval lists
+together), as in the DG literature; the checkpoint is the best mean over the sources' crossval lists.
 
-Learning rates 1e-3 for the features and 1e-2 for the new classifier, momentum 0.9, poly decay, 48 images a step (16 of each
-source). Two episodes of 8 images per domain make a step, so that two workers can share it; SqueezeNet has no BatchNorm, so this
-pools no statistics.
+Learning rates 1e-3 for the features and 1e-2 for the new classifier, momentum 0.9, poly decay, 48 images a step (16 of
+each source). Two episodes of 8 images per domain make a step, so that two workers can share it; SqueezeNet has no
+BatchNorm, so this pools no statistics.
 
-The numbers that one may expect are those of a plain loop with these settings on a subset of 60 images per class and domain: 71 / 70
-/ 86 / 70 % on art painting / cartoon / photo / sketch after 8 epochs. They are no paper's: none of the five trains SqueezeNet.
+The numbers that one may expect are those of a plain loop with these settings on a subset of 60 images per class and
+domain: 71 / 70 / 86 / 70 % on art painting / cartoon / photo / sketch after 8 epochs. They are no paper's: none of the
+five trains SqueezeNet.
 """
 
 from raydg.augmentation import Augmentation, ColorJitter, Grayscale, HorizontalFlip, RandomResizedCrop

@@ -9,9 +9,9 @@ or, step by step,
     python jobs/quickstart.py train
     python jobs/quickstart.py evaluate
 
-A small DeepLabV3+ (from scratch) learns three domains of the procedural street world and meets a fourth as it was trained
-(t-BN), with its own batch's statistics (TN) and with its own image's share in them (IaBN). It shows the whole road, from images to
-the table, in minutes on two cores; it reproduces no paper's number.
+A small DeepLabV3+ (from scratch) learns three domains of the procedural street world and meets a fourth as it was
+trained (t-BN), with its own batch's statistics (TN) and with its own image's share in them (IaBN). It shows the whole
+road, from images to the table, in minutes on two cores; it reproduces no paper's number.
 """
 
 from raydg.adaptation import IaBN, TargetNorm, TrainBN
@@ -36,7 +36,11 @@ def experiment(name: str, method: Method, seed: int) -> Experiment:
         stages=(Stage(method=method, optimizer=SGD(lr=0.05), schedule=Poly(), steps=300),),
         sampling=Sampling(images_per_domain=2, episodes_per_step=2),
         augmentation=Augmentation(
-            (RandomScaleCrop(96, 96, scale_min=0.75, scale_max=1.5), HorizontalFlip(probability=0.5), ColorJitter(0.3, 0.3, 0.3, 0.05, probability=0.5))
+            (
+                RandomScaleCrop(96, 96, scale_min=0.75, scale_max=1.5),
+                HorizontalFlip(probability=0.5),
+                ColorJitter(0.3, 0.3, 0.3, 0.05, probability=0.5),
+            )
         ),
         adaptations=(TrainBN(), TargetNorm(batch_size=16), IaBN(instance_weight=0.3)),
         validate_every=100,

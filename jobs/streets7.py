@@ -1,4 +1,5 @@
-"""Real streets in the 7 classes of IDD's first level: CamVid and IDD-Lite train, Cityscapes, KITTI and CARLA are unseen.
+"""Real streets in the 7 classes of IDD's first level: CamVid and IDD-Lite train, Cityscapes, KITTI and CARLA are
+unseen.
 
     raydg prepare camvid FOLDER --label-space idd_level1
     raydg prepare idd_lite FOLDER --label-space idd_level1
@@ -8,9 +9,9 @@
     python jobs/streets7.py train --workers 2
     python jobs/streets7.py evaluate --workers 2
 
-A multi-domain segmentation run on real photographs that fits a CPU: a small DeepLabV3+ from scratch on crops. No paper has this
-setting, so there is no published number; with the few target images of a sample (8, 5 and 3 in the set that it was tried on) the
-scores say that the road is open, not which method is better.
+A multi-domain segmentation run on real photographs that fits a CPU: a small DeepLabV3+ from scratch on crops. No paper
+has this setting, so there is no published number; with the few target images of a sample (8, 5 and 3 in the set that
+it was tried on) the scores say that the road is open, not which method is better.
 """
 
 from raydg.adaptation import IaBN, TargetNorm, TrainBN

@@ -28,7 +28,8 @@ def open_sources(experiment: Experiment, data: str) -> tuple[Plan, tuple[Prepare
     for domain in domains:
         if TRAIN not in domain.splits:
             raise ValueError(
-                f"source {domain.name!r} has no {TRAIN!r} split, it has {', '.join(domain.splits)}: it cannot be trained on."
+                f"source {domain.name!r} has no {TRAIN!r} split, it has {', '.join(domain.splits)}: it cannot "
+                "be trained on."
             )
     return Plan(experiment.seed, experiment.sampling, [domain.present(TRAIN) for domain in domains]), domains
 
@@ -37,9 +38,9 @@ def assemble(experiment: Experiment, data: str, step: int, episode: int) -> Arra
     """The arrays of one episode, ready to travel.
 
     Returns:
-        `images` (b, 3, h, w) uint8; `labels` (b, h, w) uint8 or (b,) int64; `domains` (b,) int64 sorted; `positions` (b,) int64 in each
-        domain's training split; `meta_test` (d,) bool, the role of each source; `step` and `episode`, by which the receiver
-        checks that it holds what the plan gives it.
+        `images` (b, 3, h, w) uint8; `labels` (b, h, w) uint8 or (b,) int64; `domains` (b,) int64 sorted; `positions`
+        (b,) int64 in each domain's training split; `meta_test` (d,) bool, the role of each source; `step` and
+        `episode`, by which the receiver checks that it holds what the plan gives it.
     """
     plan, domains = open_sources(experiment, data)
     stage, _ = experiment.stage_at(step)

@@ -1,14 +1,15 @@
-"""A run's folder on disk: checkpoints that rebuild themselves, and the records beside them. All written whole or not at all.
+"""A run's folder on disk: checkpoints that rebuild themselves, and the records beside them. All written whole or not
+at all.
 
-    <runs>/<name>-s<seed>-<fingerprint>/
-        experiment.json                      the training that the folder belongs to
-        metrics.jsonl                        one line per step: losses, learning rate, seconds
-        targets.jsonl                        one line per score on a target, after selection
-        checkpoints/step_000100/
-            model.safetensors                weights and buffers
-            training.pt                      optimiser state, loaded with weights_only=True
-            experiment.json                  what it takes to rebuild the network
-            validation.jsonl                 scores on the sources' validation splits and the development domain
+<runs>/<name>-s<seed>-<fingerprint>/
+    experiment.json                      the training that the folder belongs to
+    metrics.jsonl                        one line per step: losses, learning rate, seconds
+    targets.jsonl                        one line per score on a target, after selection
+    checkpoints/step_000100/
+        model.safetensors                weights and buffers
+        training.pt                      optimiser state, loaded with weights_only=True
+        experiment.json                  what it takes to rebuild the network
+        validation.jsonl                 scores on the sources' validation splits and the development domain
 """
 
 import json
@@ -120,7 +121,8 @@ class RunFolder:
     def save(
         self, experiment: Experiment, step: int, network: Network, training_state: dict[str, Any], rows: Iterable[Row]
     ) -> Checkpoint:
-        """Write a checkpoint under another name and rename it when it is whole; one that is there already is the same one."""
+        """Write a checkpoint under another name and rename it when it is whole; one that is there already is the same
+        one."""
         checkpoint = Checkpoint(self.path / "checkpoints" / f"step_{step:06d}")
         if checkpoint.path.exists():
             return checkpoint

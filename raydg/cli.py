@@ -12,7 +12,8 @@ from raydg.errors import readable_errors
 def main(args: Sequence[str] | None = None) -> None:
     """Run the command that the command line (by default this process's) asks for."""
     parser = argparse.ArgumentParser(
-        prog="raydg", description="Domain generalisation on a Ray cluster: prepare data here, then run a job file of jobs/."
+        prog="raydg",
+        description="Domain generalisation on a Ray cluster: prepare data here, then run a job file of jobs/.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_prepare(commands)
@@ -32,7 +33,11 @@ def _add_prepare(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("--domains", nargs="+", metavar="NAME", help="which of its domains (default: all)")
     parser.add_argument("--splits", nargs="+", metavar="NAME", help="which of its splits (default: all)")
     parser.add_argument(
-        "--skip-bad", type=int, default=0, metavar="N", help="leave out and list up to N samples that cannot be used (default: 0)"
+        "--skip-bad",
+        type=int,
+        default=0,
+        metavar="N",
+        help="leave out and list up to N samples that cannot be used (default: 0)",
     )
     parser.add_argument("--overwrite", action="store_true", help="prepare again what is there already")
     parser.add_argument("--address", help="Ray cluster to run on (default: one on this machine)")
@@ -42,9 +47,13 @@ def _add_prepare(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def _add_world(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     about = "draw a procedural world into a folder, in the layout of an ordinary dataset; then `raydg prepare` takes it"
     parser = commands.add_parser("world", help=about, description=about)
-    parser.add_argument("name", choices=("street", "objects"), help="19 Cityscapes classes in several weathers; 7 objects in 4 styles")
+    parser.add_argument(
+        "name", choices=("street", "objects"), help="19 Cityscapes classes in several weathers; 7 objects in 4 styles"
+    )
     parser.add_argument("raw", help="folder to write")
-    parser.add_argument("--train", type=int, metavar="N", help="training images of each domain (street) or class and domain (objects)")
+    parser.add_argument(
+        "--train", type=int, metavar="N", help="training images of each domain (street) or class and domain (objects)"
+    )
     parser.add_argument("--val", type=int, metavar="N", help="validation images, likewise")
     parser.add_argument("--seed", type=int, default=0, help="another one draws other pictures (default: %(default)s)")
     parser.set_defaults(run=world)

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 MENDABLE = (ValueError, ArithmeticError, FileExistsError, FileNotFoundError)
-"""Errors whose message names the offending value, the legal ones and the fix; every other one is a defect and keeps its traceback."""
+"""Errors whose message names the offending value, the legal ones and the fix; every other one is a defect and keeps
+its traceback."""
 
 
 @contextmanager

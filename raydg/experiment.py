@@ -1,13 +1,13 @@
 """The typed value that decides a result: what is trained, on what, how, and how it is judged.
 
-An `Experiment` is checked when it is built, before a GPU is booked. How it runs (workers, machines, folders) is a `Resources`
-value beside it and decides nothing.
+An `Experiment` is checked when it is built, before a GPU is booked. How it runs (workers, machines, folders) is a
+`Resources` value beside it and decides nothing.
 """
 
 import difflib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 from raydg.adaptation import Adaptation, TrainBN
@@ -35,7 +35,7 @@ class Stage(Value):
     """The training objective."""
     optimizer: Optimizer
     """Starts afresh in every stage."""
-    schedule: Schedule = Poly()
+    schedule: Schedule = field(default_factory=Poly)
     """Learning rate over the stage, as a factor of the optimiser's."""
     steps: int
     """Optimiser steps."""
@@ -54,7 +54,8 @@ class Experiment(Value):
     """One training and the judgements of it.
 
     Raises:
-        ValueError: a domain in two roles, a method with too few sources, an adaptation or task that does not fit the network, a
+        ValueError: a domain in two roles, a method with too few sources, an adaptation or task that does not fit the
+        network, a
             selection rule without its domain.
     """
 
@@ -67,7 +68,8 @@ class Experiment(Value):
     targets: tuple[str, ...] = ()
     """Domains that nobody sees before a checkpoint is selected."""
     development: str | None = None
-    """Domain that may choose checkpoints and settings, but neither trains nor is reported (self-adaptation uses WildDash)."""
+    """Domain that may choose checkpoints and settings, but neither trains nor is reported (self-adaptation uses
+    WildDash)."""
     model: Architecture
     """The network."""
     stages: tuple[Stage, ...]
@@ -81,11 +83,11 @@ class Experiment(Value):
     target_splits: tuple[str, ...] | None = None
     """Splits of a target that are scored; None: its validation split where it has one, else everything."""
     evaluation_size: tuple[int, int] | None = None
-    """Height and width, pixels, that an image is resized to before it is predicted, or None for its own; scores are at the label's
-    own size either way. Classifiers need it."""
+    """Height and width, pixels, that an image is resized to before it is predicted, or None for its own; scores are at
+    the label's own size either way. Classifiers need it."""
     selection: Selection = "source-validation"
-    """Which checkpoint is judged: the best mean over the sources' validation splits, the best on the development domain, or
-    the last."""
+    """Which checkpoint is judged: the best mean over the sources' validation splits, the best on the development
+    domain, or the last."""
     validate_every: int | None = None
     """Steps between checkpoints that are validated, counted over all stages; None: only at the end of each stage."""
     keep_checkpoints: int | None = None
@@ -93,8 +95,8 @@ class Experiment(Value):
     precision: Literal["float32", "float64", "bf16"] = "float32"
     """Arithmetic of training: plain, double (for tests), or bfloat16 autocast with float32 weights."""
     reduction: Literal["ddp", "exact"] = "ddp"
-    """How gradients are added over episodes and workers: overlapped, or in an order-free way that is bit-identical for any worker
-    count (see raydg.reduction for the cost)."""
+    """How gradients are added over episodes and workers: overlapped, or in an order-free way that is bit-identical for
+    any worker count (see raydg.reduction for the cost)."""
     seed: int = 0
     """Everything random follows from it."""
 
@@ -107,9 +109,13 @@ class Experiment(Value):
         self.require(len(self.adaptations) >= 1, "adaptations", "at least one; TrainBN() is plain inference")
         labels = [adaptation.label for adaptation in self.adaptations]
         self.require(len(set(labels)) == len(labels), "adaptations", "adaptations with labels that differ")
-        self.require(self.evaluation_size is None or min(self.evaluation_size) >= 1, "evaluation_size", "None or 1 or more")
+        self.require(
+            self.evaluation_size is None or min(self.evaluation_size) >= 1, "evaluation_size", "None or 1 or more"
+        )
         self.require(self.validate_every is None or self.validate_every >= 1, "validate_every", "None or 1 or more")
-        self.require(self.keep_checkpoints is None or self.keep_checkpoints >= 1, "keep_checkpoints", "None or 1 or more")
+        self.require(
+            self.keep_checkpoints is None or self.keep_checkpoints >= 1, "keep_checkpoints", "None or 1 or more"
+        )
         self._check_domains()
         self._check_fit()
 
@@ -120,11 +126,14 @@ class Experiment(Value):
                 raise ValueError(f"Experiment: {domain!r} is a source and a target: an unseen domain must not train.")
         if self.development in reserved:
             raise ValueError(
-                f"Experiment: {self.development!r} is the development domain and a target: what chooses the checkpoint must not be "
+                f"Experiment: {self.development!r} is the development domain and a target: what chooses the "
+                "checkpoint must not be "
                 f"judged on it. Take another development domain or drop it from the targets."
             )
         if self.development in self.sources:
-            raise ValueError(f"Experiment: {self.development!r} is the development domain and a source: take another one.")
+            raise ValueError(
+                f"Experiment: {self.development!r} is the development domain and a source: take another one."
+            )
         if self.selection == "development" and self.development is None:
             raise ValueError("Experiment.selection is 'development' but no development domain is named.")
 
@@ -135,26 +144,32 @@ class Experiment(Value):
                 f"{self.label_space.task}."
             )
         if self.model.task == "classification" and self.evaluation_size is None:
-            raise ValueError("Experiment.evaluation_size is None: a classifier needs the height and width of its test images.")
+            raise ValueError(
+                "Experiment.evaluation_size is None: a classifier needs the height and width of its test images."
+            )
         for stage in self.stages:
             stage.method.check_sources(len(self.sources))
             if stage.method.minimum_sources > 1 and self.sampling.balance == "proportional":
                 raise ValueError(
-                    f"Sampling.balance is 'proportional': an episode may then lack a domain, and {type(stage.method).__name__} needs "
+                    "Sampling.balance is 'proportional': an episode may then lack a domain, and "
+                    f"{type(stage.method).__name__} needs "
                     "all of them. Use 'equal' or 'class-uniform'."
                 )
             domains = 1 if stage.method.smallest_forward == "one domain" else len(self.sources)
             images = self.sampling.images_per_domain * domains
             if images < self.model.minimum_batch:
                 raise ValueError(
-                    f"Sampling.images_per_domain is {self.sampling.images_per_domain}: {type(stage.method).__name__} then has forwards "
-                    f"of {images} image, and {type(self.model).__name__} needs {self.model.minimum_batch} to train. Raise it, and lower "
+                    f"Sampling.images_per_domain is {self.sampling.images_per_domain}: "
+                    f"{type(stage.method).__name__} then has forwards "
+                    f"of {images} image, and {type(self.model).__name__} needs {self.model.minimum_batch} to "
+                    "train. Raise it, and lower "
                     "Sampling.episodes_per_step to keep the batch."
                 )
         for adaptation in self.adaptations:
             if adaptation.needs_batchnorm and self.model.normalisation != "batch":
                 raise ValueError(
-                    f"Experiment.adaptations: {adaptation.label} replaces BatchNorm statistics, and {type(self.model.backbone).__name__} has no "
+                    f"Experiment.adaptations: {adaptation.label} replaces BatchNorm statistics, and "
+                    f"{type(self.model.backbone).__name__} has no "
                     f"BatchNorm. TrainBN() fits every network."
                 )
 
@@ -178,7 +193,8 @@ class Experiment(Value):
         return self.sampling.images_per_domain * self.sampling.episodes_per_step * len(self.sources)
 
     def training_fingerprint(self) -> str:
-        """SHA-256 of what decides the trained weights and their validation scores: all but the name, what judges them, and what is kept."""
+        """SHA-256 of what decides the trained weights and their validation scores: all but the name, what judges them,
+        and what is kept."""
         judging = {"name", "targets", "target_splits", "adaptations", "selection", "keep_checkpoints"}
         return fingerprint({f.name: encode(getattr(self, f.name)) for f in fields(self) if f.name not in judging})
 
@@ -218,7 +234,8 @@ class Study(Value):
                 shared = set(experiment.targets) & set(other.targets) if experiment.name == other.name else ()
                 if shared and replace(other, seed=experiment.seed) != experiment:
                     raise ValueError(
-                        f"Study {self.name!r} holds different experiments called {experiment.name!r} on {min(shared)!r}: one cell of "
+                        f"Study {self.name!r} holds different experiments called {experiment.name!r} on "
+                        f"{min(shared)!r}: one cell of "
                         "its table would mix them. Give each a name of its own."
                     )
 
@@ -235,7 +252,8 @@ class Setting:
     path: str
     """Where it is: `stages.0.method.inner_lr`."""
     keys: frozenset[str]
-    """All it answers to: the path, and `MLDG.inner_lr`, `Stage.method.inner_lr` and the like for every class above it."""
+    """All it answers to: the path, and `MLDG.inner_lr`, `Stage.method.inner_lr` and the like for every class above
+    it."""
     owner: type[Value]
     """The class that has the field."""
     hint: Any

@@ -1,7 +1,8 @@
 """The command line of a job file: `python jobs/NAME.py train|evaluate|table`, with every setting as a typed flag.
 
 A flag is named by class and field (`--MLDG.inner-lr 0.01`), or by path where an experiment holds several of that class
-(`--stages.0.optimizer.lr 0.01`); its help is the field's docstring. In a study it sets the field in every experiment that has it.
+(`--stages.0.optimizer.lr 0.01`); its help is the field's docstring. In a study it sets the field in every experiment
+that has it.
 """
 
 import ast
@@ -40,7 +41,7 @@ def main(job: Experiment | Study, resources: Resources | None = None, args: Sequ
         settings: Annotated[flags, tyro.conf.arg(name="")] = field(default_factory=flags)
 
     def command(run: Callable[[Study, Resources, Console], None]) -> Callable[..., None]:
-        def bound(arguments: Annotated[Arguments, tyro.conf.arg(name="")] = Arguments()) -> None:  # noqa: B008
+        def bound(arguments: Annotated[Arguments, tyro.conf.arg(name="")] = Arguments()) -> None:
             changed = study.with_seeds(arguments.seeds) if arguments.seeds else study
             for owner in vars(arguments.settings).values():
                 for key, text in owner.given().items():
@@ -50,7 +51,9 @@ def main(job: Experiment | Study, resources: Resources | None = None, args: Sequ
         bound.__doc__ = run.__doc__
         return bound
 
-    description = f"{study.name}: {len(study.experiments)} experiments. Flags set a field in every experiment that has it."
+    description = (
+        f"{study.name}: {len(study.experiments)} experiments. Flags set a field in every experiment that has it."
+    )
     with readable_errors():
         tyro.extras.subcommand_cli_from_dict(
             {run.__name__: command(run) for run in (train, evaluate, table)}, args=args, description=description
@@ -92,7 +95,10 @@ def _flags(study: Study) -> type:
     owners: dict[str, dict[str, list[Setting]]] = {}
     for experiment in study.experiments:
         own = [setting for setting in settings(experiment) if _settable(setting)]
-        places = {name: {s.path.rpartition(".")[0] for s in own if s.owner.__name__ == name} for name in {s.owner.__name__ for s in own}}
+        places = {
+            name: {s.path.rpartition(".")[0] for s in own if s.owner.__name__ == name}
+            for name in {s.owner.__name__ for s in own}
+        }
         for setting in own:
             path, _, name = setting.path.rpartition(".")
             unique = len(places[setting.owner.__name__]) == 1
@@ -108,7 +114,9 @@ def _flags(study: Study) -> type:
 
 def _settable(setting: Setting) -> bool:
     """Flags are for plain fields; what a setting is made of (which method, which backbone) is the job file's to say."""
-    structural = isinstance(setting.value, Value) or (isinstance(setting.value, tuple) and any(isinstance(v, Value) for v in setting.value))
+    structural = isinstance(setting.value, Value) or (
+        isinstance(setting.value, tuple) and any(isinstance(v, Value) for v in setting.value)
+    )
     return not structural and not setting.path.startswith("label_space.")
 
 

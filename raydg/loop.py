@@ -1,4 +1,5 @@
-"""The training loop: stages, steps, checkpoints. It runs in this process or inside any torch.distributed group; Ray is not needed.
+"""The training loop: stages, steps, checkpoints. It runs in this process or inside any torch.distributed group; Ray is
+not needed.
 
 It reads sources and the development domain, and has no way to a target: `train` opens no other domain.
 """
@@ -8,7 +9,9 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -17,11 +20,11 @@ from raydg.adaptation import TrainBN
 from raydg.assembly import VALIDATION, assemble, open_sources, to_episode
 from raydg.checkpoint import Checkpoint, RunFolder, as_precise_as, read_metrics, write_whole
 from raydg.evaluation import Confusion, Row
-from raydg.experiment import Experiment
+from raydg.experiment import Experiment, Stage
 from raydg.methods import Objective
 from raydg.models import Network
 from raydg.optimization import set_lr
-from raydg.reduction import Autocast, DDPReduction, ExactReduction, episodes_of_rank
+from raydg.reduction import Autocast, DDPReduction, ExactReduction, Reduction, episodes_of_rank
 from raydg.scoring import count, scoring_batches
 from raydg.selection import select
 from raydg.shards import PreparedDomain
@@ -32,7 +35,8 @@ Feed = Callable[[int], Iterator[Episode]]
 
 
 class Diverged(ArithmeticError):
-    """A loss or a gradient that is not finite. Starting again would repeat it, for a step is a function of its number."""
+    """A loss or a gradient that is not finite. Starting again would repeat it, for a step is a function of its
+    number."""
 
 
 def in_process_feed(experiment: Experiment, data: str, rank: int = 0, world_size: int = 1) -> Feed:
@@ -46,16 +50,6 @@ def in_process_feed(experiment: Experiment, data: str, rank: int = 0, world_size
     return feed
 
 
-def checked(feed: Iterator[Episode], step: int, own: range) -> Iterator[Episode]:
-    """The next episodes of a feed, each asserted to be the one that the plan gives this rank at this step."""
-    for index in own:
-        episode = next(feed)
-        assert (episode.step, episode.index) == (step, index), (
-            f"fed episode {episode.index} of step {episode.step}, the plan gives episode {index} of step {step}"
-        )
-        yield episode
-
-
 def train(
     experiment: Experiment,
     folder: RunFolder,
@@ -63,7 +57,7 @@ def train(
     data: str,
     device: torch.device,
     report: Callable[[int], None] = lambda step: None,
-) -> int:
+) -> None:
     """Train to the end from the newest whole checkpoint, or from the start where there is none.
 
     Args:
@@ -74,64 +68,99 @@ def train(
         device: this rank's.
         report: called on every rank after each checkpoint with its step.
 
-    Returns:
-        The number of steps taken in all.
-
     Raises:
         Diverged: a loss or gradient norm is not finite; names the step and the last good checkpoint.
         ValueError: more ranks than episodes, or a domain that is not as the experiment says.
     """
-    rank, world_size = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
-    own = episodes_of_rank(experiment.sampling.episodes_per_step, rank, world_size)
-    dtype = torch.float64 if experiment.precision == "float64" else torch.float32
-
     newest = _newest_checkpoint(folder)
-    network = build_network(experiment, newest).to(device)
     start = newest.step if newest else 0
+    network = build_network(experiment, newest).to(device)
     _check_same_start(network)
-    if rank == 0:
+    if _rank_and_size()[0] == 0:
         _truncate_metrics(folder, start)
-    episodes = feed(start)
-    state = newest.training_state() if newest else None
+    training = _Training(experiment, folder, data, device, report, network, feed(start))
 
     first = 0  # global number of the stage's first step
     for stage in experiment.stages:
-        end = first + stage.steps
-        if start >= end:
-            first = end
-            continue
-        objective = Objective(stage.method, network).to(device)
-        optimizer = stage.optimizer.build(network.encoder.parameters(), network.decoder.parameters())
-        if state and start > first:
-            optimizer.load_state_dict(state)
-        reduction_type = ExactReduction if experiment.reduction == "exact" else DDPReduction
-        reduction = reduction_type(objective, experiment.sampling.episodes_per_step, autocast(experiment, device))
-        for step in range(max(start, first), end):
-            began = time.perf_counter()
+        steps = range(max(start, first), first + stage.steps)
+        if steps:
+            training.run(stage, first, steps, newest.training_state() if newest and start > first else {})
+        first += stage.steps
+
+
+@dataclass(frozen=True)
+class _Training:
+    """One rank's part of a training."""
+
+    experiment: Experiment
+    folder: RunFolder
+    data: str
+    device: torch.device
+    report: Callable[[int], None]
+    network: Network
+    episodes: Iterator[Episode]
+
+    def run(self, stage: Stage, first: int, steps: range, optimizer_state: dict[str, Any]) -> None:
+        """Take a stage's steps, from the optimiser state of an interrupted one where there is any.
+
+        Args:
+            stage: the stage.
+            first: global number of the stage's first step.
+            steps: global numbers of the steps that are left.
+            optimizer_state: empty at the start of a stage.
+        """
+        objective = Objective(stage.method, self.network).to(self.device)
+        optimizer = stage.optimizer.build(self.network.encoder.parameters(), self.network.decoder.parameters())
+        if optimizer_state:
+            optimizer.load_state_dict(optimizer_state)
+        kind = ExactReduction if self.experiment.reduction == "exact" else DDPReduction
+        reduction = kind(objective, self.experiment.sampling.episodes_per_step, autocast(self.experiment, self.device))
+        every = self.experiment.validate_every
+        for step in steps:
             objective.train()
-            lr_factor = stage.schedule.factor(step - first, stage.steps)
-            set_lr(optimizer, lr_factor)
-            losses = reduction.step(
-                _seeded(experiment, (e.to(device, dtype) for e in checked(episodes, step, own)))
-            )
-            limit = stage.clip_norm or math.inf
-            norm = float(torch.nn.utils.clip_grad_norm_(reduction.parameters, limit))
-            if not all(map(math.isfinite, [norm, *losses.values()])):
-                raise Diverged(_divergence(step, losses, norm, folder))
-            optimizer.step()
-            if rank == 0:
-                seconds = time.perf_counter() - began
-                _append(folder.metrics, {"step": step, **losses, "gradient_norm": norm, "lr_factor": lr_factor, "seconds": seconds})
+            self.take(step, stage, reduction, optimizer, stage.schedule.factor(step - first, stage.steps))
             done = step + 1
-            if done == end or (experiment.validate_every and done % experiment.validate_every == 0):
-                rows = validate(experiment, network, data, done, device)
-                if rank == 0:
-                    # The next stage's optimiser starts afresh, so a stage's last checkpoint carries none.
-                    folder.save(experiment, done, network, optimizer.state_dict() if done < end else {}, rows)
-                    prune(experiment, folder)
-                report(done)
-        first = end
-    return experiment.steps
+            if done == steps.stop:
+                self.save(done, {})  # the next stage's optimiser starts afresh
+            elif every and done % every == 0:
+                self.save(done, optimizer.state_dict())
+
+    def take(
+        self, step: int, stage: Stage, reduction: Reduction, optimizer: torch.optim.Optimizer, lr_factor: float
+    ) -> None:
+        """One optimiser step, and its line in the record."""
+        began = time.perf_counter()
+        set_lr(optimizer, lr_factor)
+        losses = reduction.step(self.own_episodes(step))
+        norm = float(torch.nn.utils.clip_grad_norm_(reduction.parameters, stage.clip_norm or math.inf))
+        if not all(map(math.isfinite, [norm, *losses.values()])):
+            raise Diverged(_divergence(step, losses, norm, self.folder))
+        optimizer.step()
+        if _rank_and_size()[0] == 0:
+            line = {"step": step, **losses, "gradient_norm": norm, "lr_factor": lr_factor}
+            _append(self.folder.metrics, line | {"seconds": time.perf_counter() - began})
+
+    def own_episodes(self, step: int) -> Iterator[Episode]:
+        """This rank's episodes of a step, on its device, each asserted to be the one that the plan gives it.
+
+        Torch is seeded for every episode by the episode's own numbers (dropout, sampled masks), whichever rank runs it.
+        """
+        dtype = torch.float64 if self.experiment.precision == "float64" else torch.float32
+        for index in episodes_of_rank(self.experiment.sampling.episodes_per_step, *_rank_and_size()):
+            episode = next(self.episodes)
+            assert (episode.step, episode.index) == (step, index), (
+                f"fed episode {episode.index} of step {episode.step}, the plan gives episode {index} of step {step}"
+            )
+            torch.manual_seed(self.experiment.fold("forward", step, index) >> 1)
+            yield episode.to(self.device, dtype)
+
+    def save(self, step: int, optimizer_state: dict[str, Any]) -> None:
+        """Validate, and write the checkpoint with its scores."""
+        rows = validate(self.experiment, self.network, self.data, step, self.device)
+        if _rank_and_size()[0] == 0:
+            self.folder.save(self.experiment, step, self.network, optimizer_state, rows)
+            prune(self.experiment, self.folder)
+        self.report(step)
 
 
 def build_network(experiment: Experiment, checkpoint: Checkpoint | None = None) -> Network:
@@ -153,7 +182,7 @@ def autocast(experiment: Experiment, device: torch.device) -> Autocast:
 
 def validate(experiment: Experiment, network: Network, data: str, step: int, device: torch.device) -> list[Row]:
     """Scores on the sources' validation splits and the development domain, counted over all ranks; plain inference."""
-    rank, world_size = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+    rank, world_size = _rank_and_size()
     _, sources = open_sources(experiment, data)
     asked = [("source-validation", d) for d in dict.fromkeys(sources) if VALIDATION in d.splits]
     if experiment.development:
@@ -204,11 +233,9 @@ def prune(experiment: Experiment, folder: RunFolder) -> None:
     folder.prune(keep)
 
 
-def _seeded(experiment: Experiment, episodes: Iterator[Episode]) -> Iterator[Episode]:
-    """Seed torch (dropout, sampled masks) for every episode by its own numbers, whichever rank runs it."""
-    for episode in episodes:
-        torch.manual_seed(experiment.fold("forward", episode.step, episode.index) >> 1)
-        yield episode
+def _rank_and_size() -> tuple[int, int]:
+    """This process's rank and the number of workers: 0 of 1 without a process group."""
+    return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
 
 
 def _newest_checkpoint(folder: RunFolder) -> Checkpoint | None:

@@ -1,8 +1,8 @@
 """Which samples an episode is made of: a pure function of (seed, step, episode), and of nothing else.
 
-No epochs and no generator state: draw number n of a domain is found by arithmetic, so a resumed run asks for step 12,345 and has
-it, and every number of workers sees the same episodes. A domain's draws are its samples in random permutations laid end to end:
-each sample is drawn once before any is drawn again.
+No epochs and no generator state: draw number n of a domain is found by arithmetic, so a resumed run asks for step
+12,345 and has it, and every number of workers sees the same episodes. A domain's draws are its samples in random
+permutations laid end to end: each sample is drawn once before any is drawn again.
 """
 
 from collections.abc import Sequence
@@ -23,12 +23,12 @@ class Sampling(Value):
     images_per_domain: int
     """Images of every source domain in one episode (on average, with "proportional")."""
     episodes_per_step: int = 1
-    """Episodes whose mean gradient makes one step; the most workers that can share it. Times images per domain times domains, it
-    is the papers' batch size."""
+    """Episodes whose mean gradient makes one step; the most workers that can share it. Times images per domain times
+    domains, it is the papers' batch size."""
     balance: Literal["equal", "proportional", "class-uniform"] = "equal"
-    """"equal": as many images of every domain. "proportional": all domains are one shuffled pool, so a domain comes up as often as it
-    has samples. "class-uniform": as many of every domain, and each draw first draws a class, then an image that shows it, whose
-    crop will contain it."""
+    """"equal": as many images of every domain. "proportional": all domains are one shuffled pool, so a domain comes up
+    as often as it has samples. "class-uniform": as many of every domain, and each draw first draws a class, then an
+    image that shows it, whose crop will contain it."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

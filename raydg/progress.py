@@ -15,7 +15,12 @@ POLL_SECONDS = 0.5
 @contextmanager
 def shown(console: Console, label: str, folder: RunFolder, steps: int) -> Iterator[None]:
     """Show a bar with the steps done, the newest loss and the time left while the block runs."""
-    columns = (TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), TextColumn("loss {task.fields[loss]}"))
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(20),
+        MofNCompleteColumn(),
+        TextColumn("loss {task.fields[loss]}"),
+    )
     with Progress(*columns, TimeRemainingColumn(compact=True), console=console) as progress:
         bar = progress.add_task(label, total=steps, loss="-")
         stop = threading.Event()

@@ -1,13 +1,15 @@
 """How the gradients of a step's episodes become one: the same step, whatever the number of workers.
 
-A step has E episodes; rank r of W holds a contiguous slice of them. After `Reduction.step` every rank's parameters carry the
-gradient of the mean loss over all E episodes, every buffer is the mean over the episodes (each of which started from the
-step's own buffers), and the returned losses are those means. Two ways stand behind this one interface:
+A step has E episodes; rank r of W holds a contiguous slice of them. After `Reduction.step` every rank's parameters
+carry the gradient of the mean loss over all E episodes, every buffer is the mean over the episodes (each of which
+started from the step's own buffers), and the returned losses are those means. Two ways stand behind this one
+interface:
 
 - `DDPReduction`: torch's DistributedDataParallel, overlapped with backward. Equal across worker counts up to rounding.
-- `ExactReduction`: one flat float64 accumulator and one all_reduce a step. A sum of a few float32 numbers is exact in float64 unless
-  their sizes differ by more than about 2^26, so neither the slicing nor the order of reduction shows: float32 training is
-  bit-identical for any W. It costs 8 bytes a parameter, twice the traffic, and the overlap.
+- `ExactReduction`: one flat float64 accumulator and one all_reduce a step. A sum of a few float32 numbers is exact in
+  float64 unless
+  their sizes differ by more than about 2^26, so neither the slicing nor the order of reduction shows: float32 training
+  is bit-identical for any W. It costs 8 bytes a parameter, twice the traffic, and the overlap.
 """
 
 from abc import ABC, abstractmethod
@@ -67,8 +69,8 @@ class Reduction(ABC):
         """
         start = [buffer.clone() for buffer in self.buffers]
         names = self.objective.method.loss_names
-        # Buffers, then losses. Integer buffers (BatchNorm's counter) come out of the float64 mean unchanged: every episode
-        # moves them alike.
+        # Buffers, then losses. Integer buffers (BatchNorm's counter) come out of the float64 mean unchanged: every
+        # episode moves them alike.
         means = torch.zeros(sum(b.numel() for b in self.buffers) + len(names), dtype=torch.float64, device=self.device)
         self.begin()
         for number, episode in enumerate(episodes):
@@ -97,8 +99,8 @@ class Reduction(ABC):
 
 
 class DDPReduction(Reduction):
-    """DistributedDataParallel averages over ranks, so an episode's loss is weighted by workers / episodes; a rank's last
-    backward communicates, those before it only accumulate (`no_sync`)."""
+    """DistributedDataParallel averages over ranks, so an episode's loss is weighted by workers / episodes; a rank's
+    last backward communicates, those before it only accumulate (`no_sync`)."""
 
     def __init__(self, objective: Objective, num_episodes: int, autocast: Autocast = nullcontext) -> None:
         super().__init__(objective, num_episodes, autocast)

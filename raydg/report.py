@@ -1,4 +1,5 @@
-"""Tables and pictures of what was scored: every number with its rule, its classes, its seeds and the meaning of its ±."""
+"""Tables and pictures of what was scored: every number with its rule, its classes, its seeds and the meaning of its
+±."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -48,7 +49,8 @@ class Table:
 def table(title: str, scored: Sequence[tuple[Experiment, Sequence[Row]]]) -> Table:
     """The table of a study.
 
-    A seed's score on a target is the mean over the orders of its batches (TSMLDG averages five); a cell is the mean over seeds.
+    A seed's score on a target is the mean over the orders of its batches (TSMLDG averages five); a cell is the mean
+    over seeds.
 
     Args:
         title: of the table.
@@ -63,7 +65,9 @@ def table(title: str, scored: Sequence[tuple[Experiment, Sequence[Row]]]) -> Tab
     spaces = {experiment.label_space.name for experiment in experiments}
     rules = {experiment.selection for experiment in experiments}
     if len(spaces) > 1 or len(rules) > 1:
-        raise ValueError(f"{title}: experiments of several label spaces {spaces} or selection rules {rules} have no common table.")
+        raise ValueError(
+            f"{title}: experiments of several label spaces {spaces} or selection rules {rules} have no common table."
+        )
     space = experiments[0].label_space
     targets = tuple(dict.fromkeys(target for experiment in experiments for target in experiment.targets))
     sees = {adaptation.label: adaptation.sees for experiment in experiments for adaptation in experiment.adaptations}
@@ -92,7 +96,9 @@ def table(title: str, scored: Sequence[tuple[Experiment, Sequence[Row]]]) -> Tab
 
 
 def _cell(seeds: dict[int, list[Row]], space: LabelSpace) -> Estimate:
-    return mean_and_standard_error([float(np.mean([r.confusion.score(space.task) for r in rows])) for rows in seeds.values()])
+    return mean_and_standard_error(
+        [float(np.mean([r.confusion.score(space.task) for r in rows])) for rows in seeds.values()]
+    )
 
 
 def _text(cell: Estimate | None) -> str:
@@ -134,7 +140,9 @@ def picture_grid(columns: Sequence[Column], path: Path, cell_width: int = 320) -
         for row, picture in enumerate(column.pictures):
             flat = Image.fromarray(picture)
             # Label colours must not mix; photographs should.
-            flat = flat.resize((cell_width, heights[row]), Image.Resampling.BICUBIC if i == 0 else Image.Resampling.NEAREST)
+            flat = flat.resize(
+                (cell_width, heights[row]), Image.Resampling.BICUBIC if i == 0 else Image.Resampling.NEAREST
+            )
             grid.paste(flat, (left, top))
             if column.captions:
                 at = (left + cell_width / 2, top + heights[row] + captions / 2)

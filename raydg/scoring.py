@@ -1,4 +1,5 @@
-"""Runs a predictor over part of a prepared domain and counts. The one road from images to scores, for validation and targets."""
+"""Runs a predictor over part of a prepared domain and counts. The one road from images to scores, for validation and
+targets."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +12,6 @@ from torch import Tensor
 from raydg.adaptation import Adaptation, Predictor, batches
 from raydg.evaluation import Confusion
 from raydg.shards import PreparedDomain
-
 
 PIXELS_AT_ONCE = 512 * 1024
 """Most pixels of images that share a forward only for speed."""
@@ -35,8 +35,8 @@ def scoring_batches(
 ) -> list[ScoringBatch]:
     """Every image of the splits exactly once, in the batches that the adaptation asks for.
 
-    Images of a batch share a size, and a batch stays inside a split. The order is drawn anew for each `order` where the adaptation
-    sees a batch, and is that of the shards where it sees one image.
+    Images of a batch share a size, and a batch stays inside a split. The order is drawn anew for each `order` where
+    the adaptation sees a batch, and is that of the shards where it sees one image.
     """
     planned = []
     for split in splits:
@@ -48,9 +48,14 @@ def scoring_batches(
 
 
 def predict(
-    predictor: Predictor, images: Sequence[np.ndarray], evaluation_size: tuple[int, int] | None, device: torch.device, dtype: torch.dtype
+    predictor: Predictor,
+    images: Sequence[np.ndarray],
+    evaluation_size: tuple[int, int] | None,
+    device: torch.device,
+    dtype: torch.dtype,
 ) -> Tensor:
-    """Probabilities for images (h, w, 3) uint8 of one size, resized to `evaluation_size` first: (b, k, h', w') or (b, k)."""
+    """Probabilities for images (h, w, 3) uint8 of one size, resized to `evaluation_size` first: (b, k, h', w') or (b,
+    k)."""
     pixels = torch.stack([torch.from_numpy(image).permute(2, 0, 1) for image in images]).to(device)
     scaled = pixels.to(dtype) / 255
     if evaluation_size and tuple(scaled.shape[-2:]) != tuple(evaluation_size):
@@ -59,7 +64,8 @@ def predict(
 
 
 def classes_at(probabilities: Tensor, size: tuple[int, int]) -> Tensor:
-    """Most probable class at every pixel of the label's own size (h, w): probabilities (1, k, h', w') -> (h, w) int64."""
+    """Most probable class at every pixel of the label's own size (h, w): probabilities (1, k, h', w') -> (h, w)
+    int64."""
     if tuple(probabilities.shape[-2:]) != size:
         probabilities = F.interpolate(probabilities, size, mode="bilinear", align_corners=False)
     return probabilities.argmax(1)[0]

@@ -8,7 +8,8 @@ import numpy as np
 def fold(seed: int, *parts: int | str) -> int:
     """A 64-bit seed that depends on every part and their order, equal in every process and on every machine.
 
-    `fold(seed, "augment", step, episode)` never collides in practice with another purpose's seed, so streams are independent.
+    `fold(seed, "augment", step, episode)` never collides in practice with another purpose's seed, so streams are
+    independent.
     """
     text = "\x1f".join(f"{type(part).__name__}:{part}" for part in (seed, *parts))
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")

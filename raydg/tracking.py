@@ -1,8 +1,8 @@
 """The record of a study in MLflow: parent run = study, child = experiment, grandchild = seed.
 
-Training never talks to MLflow. It writes its steps to the run's folder; a thread of the driver reads them there and sends them. So
-a slow or dead server delays nothing and loses nothing: what could not be sent is still in the folder, and is sent when the same
-study is run again.
+Training never talks to MLflow. It writes its steps to the run's folder; a thread of the driver reads them there and
+sends them. So a slow or dead server delays nothing and loses nothing: what could not be sent is still in the folder,
+and is sent when the same study is run again.
 """
 
 import logging
@@ -50,7 +50,9 @@ class Tracker:
         for chatty in ("alembic", "mlflow.store.db.utils"):
             logging.getLogger(chatty).setLevel(logging.WARNING)
         self.study, self.uri = study, uri
-        self.artifacts = None if uri.startswith(("http://", "https://", "databricks")) else str(Path(runs) / "artifacts")
+        self.artifacts = (
+            None if uri.startswith(("http://", "https://", "databricks")) else str(Path(runs) / "artifacts")
+        )
         self._client: MlflowClient | None = None
         self._runs: dict[tuple[str, ...], str] = {}
 
@@ -69,7 +71,9 @@ class Tracker:
             stop.set()
             sender.join(FLUSH_SECONDS)
             if sender.is_alive():
-                log.warning("MLflow at %s is slow: the record is in %s and will be sent by the next run.", self.uri, folder.path)
+                log.warning(
+                    "MLflow at %s is slow: the record is in %s and will be sent by the next run.", self.uri, folder.path
+                )
 
     def log_targets(self, experiment: Experiment, folder: RunFolder, rows: Sequence[Row]) -> None:
         """Record target scores, per class too, and mark the run as finished."""
@@ -156,7 +160,10 @@ class Tracker:
             self.client.set_tag(run, "raydg.folder", str(folder.path))
         lines = [line for line in read_metrics(folder.metrics) if line["step"] > state.step]
         metrics = [
-            Metric(f"train/{name}", value, _now(), int(line["step"])) for line in lines for name, value in line.items() if name != "step"
+            Metric(f"train/{name}", value, _now(), int(line["step"]))
+            for line in lines
+            for name, value in line.items()
+            if name != "step"
         ]
         self._log_metrics(run, metrics)
         state.step = int(lines[-1]["step"]) if lines else state.step
@@ -189,7 +196,8 @@ class _Sent:
 
 
 def row_metrics(row: Row, classes: Sequence[str], task: str) -> list[Metric]:
-    """A row's headline score and per-class scores, in percent, under names that say role, domain, adaptation and order."""
+    """A row's headline score and per-class scores, in percent, under names that say role, domain, adaptation and
+    order."""
     name = f"{row.role}/{row.domain}/{metric_name(row.adaptation)}" + (f"/order {row.order}" if row.order else "")
     headline = "mIoU" if task == "segmentation" else "accuracy"
     per_class = row.confusion.iou() if task == "segmentation" else row.confusion.class_accuracy()

@@ -26,8 +26,8 @@ Role = Literal["meta-train", "meta-test"]
 class Batch:
     """Labelled images.
 
-    `images` (b, 3, h, w) float in [0, 1]; `labels` (b, h, w) or (b,) int64; `domains` (b,) int64, each image's position among the
-    experiment's sources.
+    `images` (b, 3, h, w) float in [0, 1]; `labels` (b, h, w) or (b,) int64; `domains` (b,) int64, each image's
+    position among the experiment's sources.
     """
 
     images: Tensor
@@ -44,12 +44,15 @@ class Batch:
     def to(self, device: torch.device, dtype: torch.dtype = torch.float32) -> "Batch":
         """Moved to `device`; uint8 images, which is how they travel, become `dtype` in [0, 1].
 
-        Channels come last in memory: convolutions on the CPU, and in bf16 on a GPU, are up to 1.7 times as fast that way.
+        Channels come last in memory: convolutions on the CPU, and in bf16 on a GPU, are up to 1.7 times as fast that
+        way.
         """
         images = self.images.to(device, non_blocking=True)
         images = images.to(dtype).div_(255) if images.dtype == torch.uint8 else images.to(dtype)
         images = images.contiguous(memory_format=torch.channels_last)
-        return replace(self, images=images, labels=self.labels.to(device).long(), domains=self.domains.to(device).long())
+        return replace(
+            self, images=images, labels=self.labels.to(device).long(), domains=self.domains.to(device).long()
+        )
 
 
 @dataclass(frozen=True)

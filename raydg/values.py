@@ -1,8 +1,9 @@
 """Frozen values that check themselves and travel as JSON: the base of every setting in raydg.
 
-A `Value` is a frozen dataclass whose fields may be bool, int, float, str, None, Literal, other Values, unions of these, and
-tuples. Construction checks every field against its annotation; `encode` and `decode` are inverse; a Value is tagged with its
-class name, which `decode` looks up only among the known subclasses of the type that the field declares.
+A `Value` is a frozen dataclass whose fields may be bool, int, float, str, None, Literal, other Values, unions of
+these, and tuples. Construction checks every field against its annotation; `encode` and `decode` are inverse; a Value
+is tagged with its class name, which `decode` looks up only among the known subclasses of the type that the field
+declares.
 """
 
 import difflib
@@ -64,7 +65,8 @@ def subclasses(base: type) -> Iterator[type]:
 
 
 def conform(value: Any, hint: Any, path: str) -> Any:
-    """`value` as the annotation `hint` wants it: an int becomes a float and a list a tuple where asked, nothing else changes.
+    """`value` as the annotation `hint` wants it: an int becomes a float and a list a tuple where asked, nothing else
+    changes.
 
     Raises:
         ValueError: it does not fit; the message starts with `path`.
@@ -140,7 +142,9 @@ def _decode(hint: Any, data: Any, path: str) -> Any:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (Union, types.UnionType) and isinstance(data, dict | list):
         # Only one member of a union may be a Value or a tuple; the others are plain and need no decoding.
-        structured = [a for a in arguments if typing.get_origin(a) is tuple or (isinstance(a, type) and issubclass(a, Value))]
+        structured = [
+            a for a in arguments if typing.get_origin(a) is tuple or (isinstance(a, type) and issubclass(a, Value))
+        ]
         return _decode(structured[0], data, path) if structured else conform(data, hint, path)
     if origin is tuple and isinstance(data, list):
         elements = arguments if arguments[-1] is not Ellipsis else (arguments[0],) * len(data)
@@ -156,7 +160,9 @@ def _decode_value(base: type[V], data: Any, path: str) -> V:
         raise ValueError(f"{path} is {data!r}: it must be a JSON object with a {TAG!r} key.")
     known = {cls.__name__: cls for cls in subclasses(base)}
     if data[TAG] not in known:
-        raise ValueError(f"{path}: no known {base.__name__} is called {data[TAG]!r}; there are {', '.join(sorted(known))}.")
+        raise ValueError(
+            f"{path}: no known {base.__name__} is called {data[TAG]!r}; there are {', '.join(sorted(known))}."
+        )
     cls = known[data[TAG]]
     for name in data.keys() - hints(cls).keys() - {TAG}:
         raise ValueError(unknown_field(cls, name, path))

@@ -153,7 +153,10 @@ PROPORTIONAL = Sampling(2, balance="proportional")
         ({"name": ""}, r"Experiment\.name is ''"),
         ({"sources": ()}, r"Experiment\.sources is \(\): it must be at least one domain"),
         ({"stages": ()}, r"Experiment\.stages is \(\): it must be at least one stage"),
-        ({"targets": ("kitti", "kitti")}, r"Experiment\.targets is \('kitti', 'kitti'\): it must be domains that differ"),
+        (
+            {"targets": ("kitti", "kitti")},
+            r"Experiment\.targets is \('kitti', 'kitti'\): it must be domains that differ",
+        ),
         ({"adaptations": ()}, r"Experiment\.adaptations is \(\): it must be at least one; TrainBN\(\)"),
         ({"adaptations": (TrainBN(), TrainBN())}, "it must be adaptations with labels that differ"),
         # Tables and rows tell adaptations apart by their labels, which leave the number of orders out.
@@ -287,7 +290,9 @@ def holds(outer: str, inner: str) -> bool:
         (EXPERIMENT, "development", "7", "7"),
     ],
 )
-def test_text_of_a_command_line_becomes_the_fields_type(experiment: Experiment, key: str, text: str, value: Any) -> None:
+def test_text_of_a_command_line_becomes_the_fields_type(
+    experiment: Experiment, key: str, text: str, value: Any
+) -> None:
     changed = override(experiment, key, text)
     (setting,) = (setting for setting in settings(changed) if key in setting.keys)
     assert setting.value == value and type(setting.value) is type(value)

@@ -118,7 +118,10 @@ def test_a_docstring_is_the_nearest_class_s() -> None:
     ("flags", "message"),
     [
         (["--MLDG.inner-lr", "fast"], "error: stages.0.method.inner_lr is 'fast' (str): it must be float.\n"),
-        (["--MLDG.num-meta-train", "2"], "error: MLDG.num_meta_train is 2: it must be None or 1 to 1 with 2 source domains.\n"),
+        (
+            ["--MLDG.num-meta-train", "2"],
+            "error: MLDG.num_meta_train is 2: it must be None or 1 to 1 with 2 source domains.\n",
+        ),
         (["--seeds", "1", "1"], "error: Study 'both' holds 'ERM' with seed 1 twice.\n"),
     ],
 )

@@ -53,15 +53,21 @@ def assert_same_training(one: RunFolder, other: RunFolder) -> None:
         assert a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
         assert one.checkpoint_at(step).rows() == other.checkpoint_at(step).rows()
     without_time = [
-        [{k: v for k, v in line.items() if k != "seconds"} for line in read_metrics(folder.metrics)] for folder in (one, other)
+        [{k: v for k, v in line.items() if k != "seconds"} for line in read_metrics(folder.metrics)]
+        for folder in (one, other)
     ]
     assert without_time[0] == without_time[1]
 
 
 @pytest.mark.parametrize("stop_at", [1, 3, 4])
 @pytest.mark.parametrize("stages", ["MLDG with Adam", "two stages"])
-def test_interrupted_equals_uninterrupted(experiment: Experiment, prepared: str, tmp_path: Path, stages: str, stop_at: int) -> None:
-    two = (Stage(method=ERM(trains="decoder"), optimizer=SGD(0.05), steps=3), Stage(method=MLDG(), optimizer=SGD(0.05), steps=3))
+def test_interrupted_equals_uninterrupted(
+    experiment: Experiment, prepared: str, tmp_path: Path, stages: str, stop_at: int
+) -> None:
+    two = (
+        Stage(method=ERM(trains="decoder"), optimizer=SGD(0.05), steps=3),
+        Stage(method=MLDG(), optimizer=SGD(0.05), steps=3),
+    )
     one = (Stage(method=MLDG(inner_lr=0.01), optimizer=Adam(1e-3), steps=6),)
     experiment = replace(experiment, stages=two if stages == "two stages" else one)
     whole = train(experiment, prepared, str(tmp_path / "whole"))
@@ -69,7 +75,9 @@ def test_interrupted_equals_uninterrupted(experiment: Experiment, prepared: str,
     assert_same_training(whole, train(experiment, prepared, str(tmp_path / "broken")))
 
 
-def test_a_stage_that_trains_the_decoder_leaves_the_encoder_as_it_was(experiment: Experiment, prepared: str, runs: str) -> None:
+def test_a_stage_that_trains_the_decoder_leaves_the_encoder_as_it_was(
+    experiment: Experiment, prepared: str, runs: str
+) -> None:
     experiment = replace(experiment, stages=(Stage(method=ERM(trains="decoder"), optimizer=SGD(0.05), steps=2),))
     start = loop.build_network(experiment).state_dict()
     end = weights(train(experiment, prepared, runs), 2)
@@ -92,7 +100,9 @@ def test_training_opens_sources_and_development_only(
     assert set(opened) == {*experiment.sources, "street/fog"}
 
 
-def test_validation_counts_every_labelled_pixel_of_every_source(experiment: Experiment, prepared: str, runs: str) -> None:
+def test_validation_counts_every_labelled_pixel_of_every_source(
+    experiment: Experiment, prepared: str, runs: str
+) -> None:
     rows = train(experiment, prepared, runs).checkpoint_at(6).rows()
     assert [row.domain for row in rows] == list(experiment.sources)
     for row in rows:
@@ -143,7 +153,9 @@ def test_another_training_under_the_same_folder_is_refused(experiment: Experimen
 @pytest.mark.parametrize("precision", ["float64", "bf16"])
 def test_precisions(experiment: Experiment, prepared: str, runs: str, precision: str) -> None:
     end = weights(train(override(experiment, "precision", precision), prepared, runs), 6)
-    assert {t.dtype for t in end.values() if t.is_floating_point()} == {torch.float64 if precision == "float64" else torch.float32}
+    assert {t.dtype for t in end.values() if t.is_floating_point()} == {
+        torch.float64 if precision == "float64" else torch.float32
+    }
     assert all(t.isfinite().all() for t in end.values())
 
 

@@ -91,5 +91,7 @@ def test_an_empty_source_is_refused() -> None:
 def test_numbers_must_be_positive() -> None:
     with pytest.raises(ValueError, match="images_per_domain is 0"):
         Sampling(0)
-    with pytest.raises(ValueError, match="balance is 'uniform': it must be one of 'equal', 'proportional', 'class-uniform'"):
+    with pytest.raises(
+        ValueError, match="balance is 'uniform': it must be one of 'equal', 'proportional', 'class-uniform'"
+    ):
         Sampling(1, balance="uniform")

@@ -40,7 +40,14 @@ class ConvBN(Encoder):
 
     def __init__(self) -> None:
         super().__init__()
-        layers = [nn.Conv2d(3, 8, 3, 2, 1), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 8, 3, 1, 1), nn.BatchNorm2d(8), nn.ReLU()]
+        layers = [
+            nn.Conv2d(3, 8, 3, 2, 1),
+            nn.BatchNorm2d(8),
+            nn.ReLU(),
+            nn.Conv2d(8, 8, 3, 1, 1),
+            nn.BatchNorm2d(8),
+            nn.ReLU(),
+        ]
         self.layers = nn.Sequential(*layers)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -154,5 +161,5 @@ def test_slices_cover_every_episode_once_and_none_is_empty() -> None:
             slices = [episodes_of_rank(num_episodes, rank, world_size) for rank in range(world_size)]
             assert [e for own in slices for e in own] == list(range(num_episodes))
             assert max(map(len, slices)) - min(map(len, slices)) <= 1 and min(map(len, slices)) >= 1
-    with pytest.raises(ValueError, match="3 workers for 2 episodes a step.*at most 2 workers"):
+    with pytest.raises(ValueError, match=r"3 workers for 2 episodes a step.*at most 2 workers"):
         episodes_of_rank(2, 0, 3)

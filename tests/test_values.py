@@ -63,7 +63,7 @@ def test_an_integer_becomes_a_float_and_a_list_a_tuple() -> None:
         (lambda: Picture((), (1, 2), title=5), r"Picture\.title is 5 \(int\): it must be str or None"),
     ],
 )
-def test_a_wrong_type_is_refused_where_it_is(make, message: str) -> None:  # noqa: ANN001
+def test_a_wrong_type_is_refused_where_it_is(make, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()
 
@@ -71,7 +71,10 @@ def test_a_wrong_type_is_refused_where_it_is(make, message: str) -> None:  # noq
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"class": "Square"}, r"Picture\.shapes\[0\]: no known Shape is called 'Square'; there are Circle, Polygon, Shape"),
+        (
+            {"class": "Square"},
+            r"Picture\.shapes\[0\]: no known Shape is called 'Square'; there are Circle, Polygon, Shape",
+        ),
         ({"class": "Picture"}, "no known Shape is called 'Picture'"),
         ({"radios": 3.0}, "Circle has no field 'radios'; perhaps you meant 'radius'"),
         ({"radius": "x"}, r"Picture\.shapes\[0\]\.radius is 'x' \(str\): it must be float"),

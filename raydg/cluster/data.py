@@ -1,7 +1,9 @@
-"""Streams episodes to a worker: assembled by Ray Data tasks anywhere on the cluster, delivered in order to the rank that owns them.
+"""Streams episodes to a worker: assembled by Ray Data tasks anywhere on the cluster, delivered in order to the rank
+that owns them.
 
-Every rank builds its own pipeline, from the step of the checkpoint it starts at, over exactly the episodes that it owns. So there is
-no split to drop rows, no barrier between ranks, and nothing to resume: a restarted or resized group asks for other rows.
+Every rank builds its own pipeline, from the step of the checkpoint it starts at, over exactly the episodes that it
+owns. So there is no split to drop rows, no barrier between ranks, and nothing to resume: a restarted or resized group
+asks for other rows.
 """
 
 from collections.abc import Iterator
@@ -15,7 +17,8 @@ from raydg.reduction import episodes_of_rank
 from raydg.types import Episode
 
 WINDOW = 2_000
-"""Episodes that one pipeline plans: Ray Data holds a record of every block it will make, so a long training is several pipelines."""
+"""Episodes that one pipeline plans: Ray Data holds a record of every block it will make, so a long training is several
+pipelines."""
 
 
 def ray_feed(experiment: Experiment, data: str, rank: int, world_size: int) -> Feed:

@@ -32,7 +32,8 @@ def evaluate(experiment: Experiment, folder: RunFolder, resources: Resources) ->
 
 
 def evaluate_oracle(experiment: Experiment, folder: RunFolder, resources: Resources) -> Selected:
-    """The checkpoint that the targets themselves would choose, from all that were written: an upper bound, never a result.
+    """The checkpoint that the targets themselves would choose, from all that were written: an upper bound, never a
+    result.
 
     Raises:
         ValueError: checkpoints were pruned, so the best may be gone.
@@ -50,7 +51,8 @@ def evaluate_oracle(experiment: Experiment, folder: RunFolder, resources: Resour
 
 
 def score_targets(experiment: Experiment, folder: RunFolder, selected: Selected, resources: Resources) -> list[Row]:
-    """Score every target under every adaptation with the selected checkpoint; what has been scored before is read, not run."""
+    """Score every target under every adaptation with the selected checkpoint; what has been scored before is read, not
+    run."""
     resources = resources.resolved()
     done = read_rows(folder.targets)
     wanted, jobs = plan(experiment, selected, resources.data)
@@ -73,9 +75,17 @@ def plan(experiment: Experiment, selected: Selected, data: str) -> tuple[list[Ro
         splits = target_splits(experiment, domain)
         for number, adaptation in enumerate(experiment.adaptations):
             for order in range(adaptation.num_orders):
-                batches = scoring_batches(domain, splits, adaptation, experiment.evaluation_size, experiment.seed, order)
+                batches = scoring_batches(
+                    domain, splits, adaptation, experiment.evaluation_size, experiment.seed, order
+                )
                 jobs += [
-                    {"row": len(rows), "domain": name, "adaptation": number, "split": b.split, "positions": list(b.positions)}
+                    {
+                        "row": len(rows),
+                        "domain": name,
+                        "adaptation": number,
+                        "split": b.split,
+                        "positions": list(b.positions),
+                    }
                     for b in batches
                 ]
                 rows.append(
@@ -94,12 +104,14 @@ def plan(experiment: Experiment, selected: Selected, data: str) -> tuple[list[Ro
 
 
 def target_splits(experiment: Experiment, domain: PreparedDomain) -> tuple[str, ...]:
-    """The splits of a target that are scored: those the experiment names, else its validation split, else all it has."""
+    """The splits of a target that are scored: those the experiment names, else its validation split, else all it
+    has."""
     if experiment.target_splits is not None:
         for split in experiment.target_splits:
             if split not in domain.splits:
                 raise ValueError(
-                    f"Experiment.target_splits names {split!r}, but target {domain.name!r} has {', '.join(domain.splits)}."
+                    f"Experiment.target_splits names {split!r}, but target {domain.name!r} has "
+                    f"{', '.join(domain.splits)}."
                 )
         return experiment.target_splits
     return (VALIDATION,) if VALIDATION in domain.splits else tuple(domain.splits)

@@ -5,8 +5,8 @@ import os
 
 import ray
 
-# Workers share a machine with data tasks: a local cluster offers this many CPUs more than its workers take, else data would
-# wait for a CPU that never comes free.
+# Workers share a machine with data tasks: a local cluster offers this many CPUs more than its workers take, else data
+# would wait for a CPU that never comes free.
 SPARE_CPUS = 2
 
 
@@ -24,11 +24,16 @@ def start(address: str | None = None, worker_cpus: int = 0) -> None:
         # Progress is ours to show: Ray Data's bars and start-up lines would print over it.
         os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
         os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
-        local = {} if address else {"num_cpus": max(os.cpu_count() or 1, worker_cpus + SPARE_CPUS), "include_dashboard": False}
+        local = (
+            {}
+            if address
+            else {"num_cpus": max(os.cpu_count() or 1, worker_cpus + SPARE_CPUS), "include_dashboard": False}
+        )
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **local)
     available = ray.cluster_resources().get("CPU", 0)
     if available < worker_cpus + 1:
         raise ValueError(
-            f"the workers take {worker_cpus} CPUs and data needs one more, but the cluster has {available:g}. Use fewer workers, lower "
+            f"the workers take {worker_cpus} CPUs and data needs one more, but the cluster has {available:g}. "
+            "Use fewer workers, lower "
             "Resources.cpus_per_worker, or start Ray with more CPUs."
         )

@@ -1,4 +1,5 @@
-"""Runs a study: trains each experiment, selects, scores the targets, and leaves tables, pictures and a record behind."""
+"""Runs a study: trains each experiment, selects, scores the targets, and leaves tables, pictures and a record
+behind."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -90,7 +91,11 @@ def selected_rows(experiment: Experiment, resources: Resources) -> list[Row]:
     step = select(rows, experiment.selection, experiment.label_space.task).step
     labels = {adaptation.label for adaptation in experiment.adaptations}
     wanted = (step, labels, set(experiment.targets))
-    return [r for r in read_rows(folder.targets) if r.step == wanted[0] and r.adaptation in wanted[1] and r.domain in wanted[2]]
+    return [
+        r
+        for r in read_rows(folder.targets)
+        if r.step == wanted[0] and r.adaptation in wanted[1] and r.domain in wanted[2]
+    ]
 
 
 def trained(experiment: Experiment, resources: Resources) -> RunFolder:
@@ -103,13 +108,15 @@ def trained(experiment: Experiment, resources: Resources) -> RunFolder:
     done = max((checkpoint.step for checkpoint in folder.checkpoints()), default=0)
     if done < experiment.steps:
         raise ValueError(
-            f"{experiment.name!r} with seed {experiment.seed} is trained to step {done} of {experiment.steps}: run `train` first."
+            f"{experiment.name!r} with seed {experiment.seed} is trained to step {done} of {experiment.steps}: "
+            "run `train` first."
         )
     return folder
 
 
 def draw_target(study: Study, target: str, resources: Resources, path: Path) -> None:
-    """A grid of image | truth | predictions of every experiment's first seed under every adaptation, on evenly spread images."""
+    """A grid of image | truth | predictions of every experiment's first seed under every adaptation, on evenly spread
+    images."""
     shown = {e.name: e for e in reversed(study.experiments) if target in e.targets}
     experiments = list(reversed(shown.values()))
     space = experiments[0].label_space
@@ -128,8 +135,11 @@ def draw_target(study: Study, target: str, resources: Resources, path: Path) -> 
     report.picture_grid(columns, path)
 
 
-def _prediction_columns(experiment: Experiment, samples: Sequence[Sample], resources: Resources) -> Iterator[report.Column]:
-    """What an experiment predicts under each of its adaptations; the samples are one batch where an adaptation sees a batch."""
+def _prediction_columns(
+    experiment: Experiment, samples: Sequence[Sample], resources: Resources
+) -> Iterator[report.Column]:
+    """What an experiment predicts under each of its adaptations; the samples are one batch where an adaptation sees a
+    batch."""
     folder = trained(experiment, resources)
     step = select(folder.validation_rows(), experiment.selection, experiment.label_space.task).step
     network = folder.checkpoint_at(step).network(resources.device)

@@ -1,4 +1,5 @@
-"""Trains an experiment: in this process, or with Ray Train on any number of workers. One loop, `raydg.loop.train`, either way."""
+"""Trains an experiment: in this process, or with Ray Train on any number of workers. One loop, `raydg.loop.train`,
+either way."""
 
 from typing import Any
 
@@ -61,7 +62,8 @@ def train(experiment: Experiment, resources: Resources) -> RunFolder:
 
 
 def _train_worker(config: dict[str, Any]) -> Exception | None:
-    """One rank. An error that would come again is returned, not raised, so that Ray does not start the group again for it."""
+    """One rank. An error that would come again is returned, not raised, so that Ray does not start the group again for
+    it."""
     experiment, folder, resources = config["experiment"], config["folder"], config["resources"]
     context = ray.train.get_context()
     torch.set_num_threads(resources.cpus_per_worker)

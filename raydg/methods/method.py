@@ -28,7 +28,8 @@ class Method(Value, ABC):
     trains: Part = "both"
     """Which part of the network learns. The other keeps its parameters and its BatchNorm statistics."""
     batchnorm: Literal["pooled", "per-domain"] = "pooled"
-    """Whose images share BatchNorm statistics in a forward: all domains of it (as the published codes do), or each its own."""
+    """Whose images share BatchNorm statistics in a forward: all domains of it (as the published codes do), or each its
+    own."""
 
     loss_names: ClassVar[tuple[str, ...]] = ("loss",)
     """Keys of what `losses` returns; "loss" is differentiated, the others are logged."""
@@ -36,14 +37,16 @@ class Method(Value, ABC):
     """Fewest source domains, pseudo-domains counted, that the method is defined for."""
 
     def roles(self, num_sources: int, seed: int, step: int, episode: int) -> tuple[Role, ...]:
-        """The role of every source domain in an episode: a pure function of its arguments. By default all are meta-train."""
+        """The role of every source domain in an episode: a pure function of its arguments. By default all are
+        meta-train."""
         return ("meta-train",) * num_sources
 
     def check_sources(self, num_sources: int) -> None:
         """Raise a ValueError if the method is not defined for so many source domains."""
         if num_sources < self.minimum_sources:
             raise ValueError(
-                f"{type(self).__name__} needs at least {self.minimum_sources} source domains, it has {num_sources}. With one "
+                f"{type(self).__name__} needs at least {self.minimum_sources} source domains, it has "
+                f"{num_sources}. With one "
                 "dataset, list it twice and give the meta-test role a stronger augmentation (Augmentation.meta_test)."
             )
 
@@ -57,7 +60,8 @@ class Method(Value, ABC):
         """Scalars under the keys `loss_names`, each a mean over the labelled pixels (or images) that it looks at."""
 
     def loss(self, forward: Forward, batch: Batch) -> Tensor:
-        """Cross-entropy of a batch under this method's BatchNorm pooling: the mean over all its labelled pixels (TSMLDG Eq. 1)."""
+        """Cross-entropy of a batch under this method's BatchNorm pooling: the mean over all its labelled pixels
+        (TSMLDG Eq. 1)."""
         if self.batchnorm == "pooled":
             return cross_entropy(forward(batch.images), batch.labels)
         groups = [batch[batch.domains == domain] for domain in batch.domains.unique()]
@@ -98,7 +102,8 @@ class Objective(nn.Module):
         return [part for name, part in parts.items() if self.method.trains not in (name, "both")]
 
     def train(self, mode: bool = True) -> "Objective":
-        """Training mode for what learns; a frozen part stays in evaluation mode, so that its statistics are frozen too."""
+        """Training mode for what learns; a frozen part stays in evaluation mode, so that its statistics are frozen
+        too."""
         super().train(mode)
         for part in self.frozen:
             part.eval()

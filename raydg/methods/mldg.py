@@ -24,18 +24,19 @@ class MLDG(Method):
         L_dg = L(B_te; θ')                       meta-test loss
         loss = meta_train_weight L_ds + meta_test_weight L_dg
 
-    **Paper and code.** Eq. 6 puts the paper's α on L_ds, Algorithm 1 line 7 on L_dg, and the published code has none: both are
-    weights here, 1 by default, where all three agree. The paper differentiates through the look-ahead; the published code does
-    not (its gradient is constant there), so its outer gradient is ∇L_ds(θ) + ∇L_dg(θ'). `second_order=False`, the default,
-    is that; True is the paper's: the exact gradient, with the term -inner_lr H ∇L_dg(θ'), H the Hessian of L_ds. The paper
-    splits four sources 2:2; the published code, and our default, draws the number of meta-train domains from 1 to D-1.
+    **Paper and code.** Eq. 6 puts the paper's α on L_ds, Algorithm 1 line 7 on L_dg, and the published code has none:
+    both are weights here, 1 by default, where all three agree. The paper differentiates through the look-ahead; the
+    published code does not (its gradient is constant there), so its outer gradient is ∇L_ds(θ) + ∇L_dg(θ').
+    `second_order=False`, the default, is that; True is the paper's: the exact gradient, with the term -inner_lr H
+    ∇L_dg(θ'), H the Hessian of L_ds. The paper splits four sources 2:2; the published code, and our default, draws the
+    number of meta-train domains from 1 to D-1.
 
-    **BatchNorm.** L_ds moves the running statistics, L_dg does not: its pass reads and writes a copy, as the published code's
-    second network does.
+    **BatchNorm.** L_ds moves the running statistics, L_dg does not: its pass reads and writes a copy, as the published
+    code's second network does.
 
-    **How the gradient is made.** It is complete before `losses` returns: each graph is freed as soon as it has been used, and the
-    loss carries the gradient with it (`with_gradient`). The second-order term is one Hessian-vector product on the meta-train
-    graph, so the meta-test graph is never kept beside it.
+    **How the gradient is made.** It is complete before `losses` returns: each graph is freed as soon as it has been
+    used, and the loss carries the gradient with it (`with_gradient`). The second-order term is one Hessian-vector
+    product on the meta-train graph, so the meta-test graph is never kept beside it.
     """
 
     inner_lr: float = 1e-3
@@ -85,7 +86,9 @@ class MLDG(Method):
         g = torch.autograd.grad(meta_train_loss, theta, create_graph=self.second_order, materialize_grads=True)
 
         with torch.no_grad():
-            fast = {n: (p - self.inner_lr * g_p).requires_grad_() for (n, p), g_p in zip(parameters.items(), g, strict=True)}
+            fast = {
+                n: (p - self.inner_lr * g_p).requires_grad_() for (n, p), g_p in zip(parameters.items(), g, strict=True)
+            }
             copied_buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
         look_ahead = partial(functional_call, network, fast | copied_buffers)
         meta_test_loss = self.loss(look_ahead, episode.of_role("meta-test"))
@@ -103,10 +106,11 @@ class MLDG(Method):
 
 
 def with_gradient(value: Tensor, parameters: Iterable[Tensor], gradients: Iterable[Tensor]) -> Tensor:
-    """A scalar of the given value whose backward hands each parameter the gradient given here, times what comes from above.
+    """A scalar of the given value whose backward hands each parameter the gradient given here, times what comes from
+    above.
 
-    So a gradient that a forward has already computed passes through DistributedDataParallel, loss scaling and accumulation like
-    any other, and no graph has to be kept for it.
+    So a gradient that a forward has already computed passes through DistributedDataParallel, loss scaling and
+    accumulation like any other, and no graph has to be kept for it.
     """
     return _WithGradient.apply(value, *parameters, *gradients)
 

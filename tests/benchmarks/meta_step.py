@@ -1,10 +1,12 @@
-"""Time and peak memory of a step of each method, beside an ERM step on the same images and beside the published MLDG routine.
+"""Time and peak memory of a step of each method, beside an ERM step on the same images and beside the published MLDG
+routine.
 
     python tests/benchmarks/meta_step.py --device cuda --depth 50 --crop 768 --images 4
 
-Published routine: TSMLDG's code accumulates the meta-train gradient with `retain_graph=True`, builds the fast weights from it and
-adds the meta-test gradient. Naive second order: one graph through the look-ahead, differentiated at once. Each variant runs in the
-same process, in turn, `--repeats` times; the median counts. Memory is the peak above what model and images take (CUDA only).
+Published routine: TSMLDG's code accumulates the meta-train gradient with `retain_graph=True`, builds the fast weights
+from it and adds the meta-test gradient. Naive second order: one graph through the look-ahead, differentiated at once.
+Each variant runs in the same process, in turn, `--repeats` times; the median counts. Memory is the peak above what
+model and images take (CUDA only).
 """
 
 import argparse
@@ -54,7 +56,9 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--depth", type=int, default=0, help="ResNet depth; 0 is SmallNet")
     parser.add_argument("--crop", type=int, default=96)
-    parser.add_argument("--images", type=int, default=2, help="per domain; there are two meta-train and two meta-test domains")
+    parser.add_argument(
+        "--images", type=int, default=2, help="per domain; there are two meta-train and two meta-test domains"
+    )
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--bf16", action="store_true")
     given = parser.parse_args()
@@ -70,7 +74,9 @@ def main() -> None:
     variants: dict[str, Callable[[], None]] = {
         "ERM": partial(objective_step, Objective(ERM(), network).train(), episode),
         "MLDG first order, published routine": partial(published_mldg, network, episode),
-        "MLDG first order, raydg": partial(objective_step, Objective(MLDG(inner_lr=INNER_LR), network).train(), episode),
+        "MLDG first order, raydg": partial(
+            objective_step, Objective(MLDG(inner_lr=INNER_LR), network).train(), episode
+        ),
         "MLDG second order, naive": partial(naive_second_order, network, episode),
         "MLDG second order, raydg": partial(
             objective_step, Objective(MLDG(inner_lr=INNER_LR, second_order=True), network).train(), episode
@@ -88,7 +94,10 @@ def main() -> None:
 
     precision = "bf16 autocast" if given.bf16 else "float32"
     where = torch.cuda.get_device_name() if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
-    print(f"{where}, torch {torch.__version__}, {precision}, {len(domains)} images of {given.crop}², {type(backbone).__name__}{given.depth}")
+    print(
+        f"{where}, torch {torch.__version__}, {precision}, {len(domains)} images of {given.crop}², "
+        f"{type(backbone).__name__}{given.depth}"
+    )
     base = "MLDG first order, published routine"
     print(f"{'':38}{'ms':>9}{'/ ERM':>8}{'/ publ.':>9}{'GiB':>8}{'/ ERM':>8}{'/ publ.':>9}")
     for name in variants:

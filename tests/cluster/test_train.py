@@ -1,4 +1,5 @@
-"""Real Ray workers: two of them equal one process, and a worker killed at a random step changes nothing, bit for bit."""
+"""Real Ray workers: two of them equal one process, and a worker killed at a random step changes nothing, bit for
+bit."""
 
 import os
 import random
@@ -48,7 +49,9 @@ def kill_a_worker(folder: RunFolder, at_step: int, killed: list[int]) -> None:
     while time.monotonic() < deadline:
         lines = read_metrics(folder.metrics)
         if lines and lines[-1]["step"] >= at_step:
-            workers = [p for p in psutil.process_iter(["cmdline"]) if "RayTrainWorker" in " ".join(p.info["cmdline"] or [])]
+            workers = [
+                p for p in psutil.process_iter(["cmdline"]) if "RayTrainWorker" in " ".join(p.info["cmdline"] or [])
+            ]
             if len(workers) >= 2:
                 victim = random.Random(at_step).choice(sorted(workers, key=lambda p: p.pid))
                 os.kill(victim.pid, signal.SIGKILL)
@@ -57,7 +60,9 @@ def kill_a_worker(folder: RunFolder, at_step: int, killed: list[int]) -> None:
         time.sleep(0.02)
 
 
-def test_two_workers_one_of_them_killed_equal_one_process(long_experiment: Experiment, prepared: str, tmp_path: Path) -> None:
+def test_two_workers_one_of_them_killed_equal_one_process(
+    long_experiment: Experiment, prepared: str, tmp_path: Path
+) -> None:
     alone = Resources(workers=0, data=prepared, runs=str(tmp_path / "alone"))
     together = Resources(workers=2, data=prepared, runs=str(tmp_path / "together"))
     expected = train(long_experiment, alone)
@@ -76,7 +81,9 @@ def test_two_workers_one_of_them_killed_equal_one_process(long_experiment: Exper
         assert all(torch.equal(got[name], wanted[name]) for name in wanted), f"killed at step {killed[0]}"
         assert folder.checkpoint_at(checkpoint.step).rows() == checkpoint.rows()
     assert [line["step"] for line in read_metrics(folder.metrics)] == list(range(24))
-    assert [line["loss"] for line in read_metrics(folder.metrics)] == [line["loss"] for line in read_metrics(expected.metrics)]
+    assert [line["loss"] for line in read_metrics(folder.metrics)] == [
+        line["loss"] for line in read_metrics(expected.metrics)
+    ]
 
     rows = evaluate(long_experiment, folder, together)
     assert rows == evaluate(long_experiment, expected, alone)
@@ -89,5 +96,5 @@ def test_more_workers_than_episodes_are_refused(long_experiment: Experiment, pre
 
 
 def test_an_error_in_a_worker_reaches_the_user_as_it_is(long_experiment: Experiment, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="domain 'street/noon' is not prepared .*raydg prepare street"):
+    with pytest.raises(ValueError, match=r"domain 'street/noon' is not prepared .*raydg prepare street"):
         train(long_experiment, Resources(workers=1, data=str(tmp_path / "nothing"), runs=str(tmp_path / "runs")))

@@ -1,4 +1,5 @@
-"""MLDG against its definition: finite differences of an objective written here, and the closed form of its first order."""
+"""MLDG against its definition: finite differences of an objective written here, and the closed form of its first
+order."""
 
 import copy
 
@@ -12,7 +13,9 @@ from raydg.methods.method import cross_entropy
 from raydg.models import DeepLabV3Plus, Network, SmallNet
 from raydg.types import IGNORE, Batch, Episode
 
-SPACE = LabelSpace(name="three", task="segmentation", classes=("a", "b", "c"), palette=((0, 0, 0), (1, 1, 1), (2, 2, 2)))
+SPACE = LabelSpace(
+    name="three", task="segmentation", classes=("a", "b", "c"), palette=((0, 0, 0), (1, 1, 1), (2, 2, 2))
+)
 ROLES = ("meta-train", "meta-test", "meta-train")
 INNER_LR, W_TRAIN, W_TEST = 0.05, 0.7, 1.3
 
@@ -87,7 +90,9 @@ def test_second_order_gradient_is_that_of_finite_differences(network: Network, e
 
 
 def test_first_order_gradient_is_the_sum_at_both_points(network: Network, episode: Episode) -> None:
-    g_train = torch.autograd.grad(pooled_loss(copy_ := copy.deepcopy(network), episode, (0, 2)), list(copy_.parameters()))
+    g_train = torch.autograd.grad(
+        pooled_loss(copy_ := copy.deepcopy(network), episode, (0, 2)), list(copy_.parameters())
+    )
     moved = copy.deepcopy(network)
     with torch.no_grad():
         for p, g in zip(moved.parameters(), g_train, strict=True):
@@ -105,10 +110,14 @@ def test_meta_test_term_reaches_the_parameters(network: Network, episode: Episod
 
 
 @pytest.mark.parametrize("second_order", [False, True])
-def test_without_a_look_ahead_both_orders_are_the_sum_of_the_losses(network: Network, episode: Episode, second_order: bool) -> None:
+def test_without_a_look_ahead_both_orders_are_the_sum_of_the_losses(
+    network: Network, episode: Episode, second_order: bool
+) -> None:
     total = W_TRAIN * pooled_loss(network, episode, (0, 2)) + W_TEST * pooled_loss(network, episode, (1,))
     expected = torch.autograd.grad(total, list(network.parameters()))
-    for g, e in zip(gradient_of(mldg(inner_lr=0.0, second_order=second_order), network, episode), expected, strict=True):
+    for g, e in zip(
+        gradient_of(mldg(inner_lr=0.0, second_order=second_order), network, episode), expected, strict=True
+    ):
         torch.testing.assert_close(g, e, rtol=1e-9, atol=1e-12)
 
 
@@ -129,7 +138,9 @@ def test_frozen_batchnorm_and_no_look_ahead_is_erm_on_the_union(network: Network
 
 
 @pytest.mark.parametrize("second_order", [False, True])
-def test_running_statistics_move_by_the_meta_train_forward_alone(network: Network, episode: Episode, second_order: bool) -> None:
+def test_running_statistics_move_by_the_meta_train_forward_alone(
+    network: Network, episode: Episode, second_order: bool
+) -> None:
     reference = copy.deepcopy(network)
     reference(episode.batch.images[[0, 1, 4, 5]])
     gradient_of(mldg(second_order=second_order), network, episode)
@@ -138,7 +149,9 @@ def test_running_statistics_move_by_the_meta_train_forward_alone(network: Networ
 
 
 @pytest.mark.parametrize("trains", ["encoder", "decoder"])
-def test_a_frozen_part_has_no_gradient_and_keeps_its_statistics(network: Network, episode: Episode, trains: str) -> None:
+def test_a_frozen_part_has_no_gradient_and_keeps_its_statistics(
+    network: Network, episode: Episode, trains: str
+) -> None:
     frozen = network.decoder if trains == "encoder" else network.encoder
     learning = network.encoder if trains == "encoder" else network.decoder
     before = copy.deepcopy(frozen.state_dict())
@@ -184,11 +197,11 @@ def test_splits() -> None:
 
 
 def test_one_source_is_refused_with_the_way_out() -> None:
-    with pytest.raises(ValueError, match="at least 2 source domains, it has 1.*list it twice.*meta_test"):
+    with pytest.raises(ValueError, match=r"at least 2 source domains, it has 1.*list it twice.*meta_test"):
         MLDG().check_sources(1)
-    with pytest.raises(ValueError, match="num_meta_train is 2.*1 to 1"):
+    with pytest.raises(ValueError, match=r"num_meta_train is 2.*1 to 1"):
         MLDG(num_meta_train=2).check_sources(2)
-    with pytest.raises(ValueError, match="inner_lr is -1.0"):
+    with pytest.raises(ValueError, match=r"inner_lr is -1\.0"):
         MLDG(inner_lr=-1)
 
 
