@@ -336,7 +336,7 @@ def _spelled(text: str) -> Any:
 def _no_such_setting(experiment: Experiment, key: str) -> str:
     known = sorted({k for setting in settings(experiment) for k in setting.keys})
     near = difflib.get_close_matches(key, known, n=3)
-    advice = f"perhaps you meant {' or '.join(near)}" if near else "the command `settings` lists them"
+    advice = f"perhaps you meant {' or '.join(near)}" if near else "`train --help` lists them"
     return f"experiment {experiment.name!r} has no setting {key!r}; {advice}."
 
 

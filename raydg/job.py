@@ -1,4 +1,4 @@
-"""The command line of a job file: `python jobs/NAME.py train|evaluate|table`, with every setting as a typed flag.
+"""The command line of a job file, `python jobs/NAME.py train|evaluate|oracle|table`: every setting is a typed flag.
 
 A flag is named by class and field (`--MLDG.inner-lr 0.01`), or by path where an experiment holds several of that class
 (`--stages.0.optimizer.lr 0.01`); its help is the field's docstring. In a study it sets the field in every experiment
@@ -56,7 +56,7 @@ def main(job: Experiment | Study, resources: Resources | None = None, args: Sequ
     )
     with readable_errors():
         tyro.extras.subcommand_cli_from_dict(
-            {run.__name__: command(run) for run in (train, evaluate, table)}, args=args, description=description
+            {run.__name__: command(run) for run in (train, evaluate, oracle, table)}, args=args, description=description
         )
 
 
@@ -72,6 +72,13 @@ def evaluate(study: Study, resources: Resources, console: Console) -> None:
     from raydg.cluster.study import evaluate_study
 
     evaluate_study(study, resources, console)
+
+
+def oracle(study: Study, resources: Resources, console: Console) -> None:
+    """Score every checkpoint on the targets and print what the best would have given: an upper bound, no result."""
+    from raydg.cluster.study import show_oracle
+
+    show_oracle(study, resources, console)
 
 
 def table(study: Study, resources: Resources, console: Console) -> None:

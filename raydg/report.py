@@ -13,6 +13,9 @@ from raydg.evaluation import Row
 from raydg.experiment import Experiment
 from raydg.selection import STANDARD_ERROR, Estimate, mean_and_standard_error
 
+SOURCES = "sources, val"
+"""Heading of the column that shows what the selected checkpoint is worth where it was trained."""
+
 
 @dataclass(frozen=True)
 class Table:
@@ -21,22 +24,29 @@ class Table:
     title: str
     targets: tuple[str, ...]
     cells: dict[tuple[str, str], dict[str, Estimate]]
-    """Percent, over seeds, by (experiment, adaptation) and target."""
+    """Percent, over seeds, by (experiment, adaptation) and target; under `SOURCES`, mean over the sources' validation
+    splits."""
     sees: dict[str, str]
     notes: tuple[str, ...]
 
+    @property
+    def columns(self) -> list[str]:
+        """What was scored: the sources, where their scores were given, and the targets."""
+        with_sources = any(SOURCES in cells for cells in self.cells.values())
+        return [*([SOURCES] if with_sources else []), *self.targets]
+
     def header(self) -> list[str]:
         average = ["mean"] if len(self.targets) > 1 else []
-        return ["method", "adaptation", "sees", *self.targets, *average]
+        return ["method", "adaptation", "sees", *self.columns, *average]
 
     def lines(self) -> list[list[str]]:
         """The body as text, in the order of the header."""
         lines = []
         for (name, adaptation), cells in self.cells.items():
-            line = [name, adaptation, self.sees[adaptation], *(_text(cells.get(target)) for target in self.targets)]
+            line = [name, adaptation, self.sees[adaptation], *(_text(cells.get(column)) for column in self.columns)]
             if len(self.targets) > 1:
                 whole = all(target in cells for target in self.targets)
-                line.append(f"{np.mean([cell.mean for cell in cells.values()]):.2f}" if whole else "")
+                line.append(f"{np.mean([cells[target].mean for target in self.targets]):.2f}" if whole else "")
             lines.append(line)
         return lines
 
@@ -46,7 +56,7 @@ class Table:
         return f"### {self.title}\n\n{table}\n\n" + "\n".join(f"- {note}" for note in self.notes) + "\n"
 
 
-def table(title: str, scored: Sequence[tuple[Experiment, Sequence[Row]]]) -> Table:
+def table(title: str, scored: Sequence[tuple[Experiment, Sequence[Row]]], rule: str | None = None) -> Table:
     """The table of a study.
 
     A seed's score on a target is the mean over the orders of its batches (TSMLDG averages five); a cell is the mean
@@ -54,7 +64,8 @@ def table(title: str, scored: Sequence[tuple[Experiment, Sequence[Row]]]) -> Tab
 
     Args:
         title: of the table.
-        scored: every experiment with its target rows.
+        scored: every experiment with its target rows and, to be shown beside them, source-validation rows.
+        rule: how the checkpoints were selected; by default the experiments' own rule.
 
     Raises:
         ValueError: nothing was scored, or the experiments are not comparable (another label space or selection rule).
@@ -75,22 +86,26 @@ def table(title: str, scored: Sequence[tuple[Experiment, Sequence[Row]]]) -> Tab
     by_seed: dict[tuple[str, str], dict[str, dict[int, list[Row]]]] = {}
     for experiment, rows in scored:
         for row in rows:
-            cell = by_seed.setdefault((experiment.name, row.adaptation), {}).setdefault(row.domain, {})
+            if row.adaptation not in sees:  # plain inference on the sources, in a study without it
+                continue
+            column = row.domain if row.role == "target" else SOURCES
+            cell = by_seed.setdefault((experiment.name, row.adaptation), {}).setdefault(column, {})
             cell.setdefault(experiment.seed, []).append(row)
     cells = {
         key: {target: _cell(seeds, space) for target, seeds in columns.items()} for key, columns in by_seed.items()
     }
-    images = {row.domain: f"{row.domain} {row.split} ({row.num_images} images)" for _, rows in scored for row in rows}
+    judged = [row for _, rows in scored for row in rows if row.role == "target"]
+    images = {row.domain: f"{row.domain} {row.split} ({row.num_images} images)" for row in judged}
     seeds = sorted({experiment.seed for experiment in experiments})
     metric = "mIoU" if space.task == "segmentation" else "accuracy"
     notes = (
         f"{metric} in percent over the {space.num_classes} classes of {space.name}"
         + (", classes found in neither truth nor prediction left out" if space.task == "segmentation" else ""),
-        f"checkpoint selected by {experiments[0].selection}; targets are read only afterwards",
+        f"checkpoint selected by {rule or experiments[0].selection + '; targets are read only afterwards'}",
         "scored: " + ", ".join(images.values()),
         f"seeds {', '.join(map(str, seeds))}; "
         + (STANDARD_ERROR if len(seeds) > 1 else "one run each, so no ± can be given")
-        + "; TN averages the orders of its batches first",
+        + ("; random orders of the batches are averaged first" if any(row.order for row in judged) else ""),
     )
     return Table(title, targets, cells, sees, notes)
 

@@ -27,7 +27,7 @@ from raydg.tracking import Tracker, row_metrics
 # MLflow's own mappers ask SQLAlchemy for what 2.1 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")
 
-SPACE = LabelSpace("three", "segmentation", ("road", "car (parked)", "sky"), ((0, 0, 0),) * 3)
+SPACE = LabelSpace("three", "segmentation", ("road", "parked+car", "sky"), ((0, 0, 0),) * 3)
 EXPERIMENT = Experiment(
     name="ERM",
     label_space=SPACE,
@@ -163,7 +163,7 @@ def test_validation_and_target_scores_are_recorded_per_class_with_what_they_stem
         expected |= {
             f"{place}/mIoU": (ROAD + CAR) / 2,
             f"{place}/per class/road": ROAD,
-            f"{place}/per class/car parked": CAR,
+            f"{place}/per class/parked car": CAR,
         }
     assert metrics.keys() == expected.keys()
     assert all(np.isclose(metrics[name], value) for name, value in expected.items())

@@ -9,7 +9,7 @@ import numpy as np
 import ray.data
 import torch
 
-from raydg.adaptation import Predictor
+from raydg.adaptation import Predictor, TrainBN
 from raydg.assembly import VALIDATION
 from raydg.checkpoint import RunFolder, read_rows, write_rows
 from raydg.cluster import session
@@ -31,23 +31,22 @@ def evaluate(experiment: Experiment, folder: RunFolder, resources: Resources) ->
     return score_targets(experiment, folder, selected, resources)
 
 
-def evaluate_oracle(experiment: Experiment, folder: RunFolder, resources: Resources) -> Selected:
-    """The checkpoint that the targets themselves would choose, from all that were written: an upper bound, never a
-    result.
+def evaluate_oracle(experiment: Experiment, folder: RunFolder, resources: Resources) -> list[Row]:
+    """The target rows of the checkpoint that the targets themselves would choose: an upper bound, never a result.
+
+    Every checkpoint is scored on the targets by plain inference; the best mean over them is scored under all
+    adaptations.
 
     Raises:
         ValueError: checkpoints were pruned, so the best may be gone.
     """
     if experiment.keep_checkpoints is not None:
         raise ValueError("Experiment.keep_checkpoints must be None for an oracle: pruned checkpoints cannot be judged.")
-    steps = [checkpoint.step for checkpoint in folder.checkpoints()]
-    rows = [
-        row
-        for step in steps
-        for row in score_targets(experiment, folder, Selected(step=step, rule="oracle", score=None), resources)
-        if row.adaptation == experiment.adaptations[0].label
-    ]
-    return select_oracle(rows, experiment.label_space.task)
+    plain = replace(experiment, adaptations=(TrainBN(),))
+    rows = []
+    for checkpoint in folder.checkpoints():
+        rows += score_targets(plain, folder, Selected(step=checkpoint.step, rule="oracle", score=None), resources)
+    return score_targets(experiment, folder, select_oracle(rows, experiment.label_space.task), resources)
 
 
 def score_targets(experiment: Experiment, folder: RunFolder, selected: Selected, resources: Resources) -> list[Row]:

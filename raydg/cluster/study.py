@@ -13,7 +13,7 @@ from rich.table import Table as RichTable
 from raydg import progress, report
 from raydg.adaptation import batches
 from raydg.checkpoint import RunFolder, read_rows, write_whole
-from raydg.cluster.evaluate import evaluate, target_splits
+from raydg.cluster.evaluate import evaluate, evaluate_oracle, target_splits
 from raydg.cluster.train import train
 from raydg.evaluation import Row
 from raydg.experiment import Experiment, Study
@@ -57,45 +57,66 @@ def evaluate_study(study: Study, resources: Resources, console: Console) -> None
         path = output / f"{target.replace('/', '-')}.png"
         draw_target(study, target, resources, path)
         tracker.log_file(None, path)
-        console.print(f"picture: {path}")
+        console.print(f"picture: {path}", soft_wrap=True)
     show_table(study, resources, console)
     tracker.log_file(None, output / "table.md")
     tracker.finish()
-    console.print(f"MLflow UI: [bold]mlflow ui --backend-store-uri {resources.tracking_uri}[/bold]", soft_wrap=True)
+    console.print(f"MLflow UI: mlflow ui --backend-store-uri {resources.tracking_uri}", soft_wrap=True)
 
 
 def show_table(study: Study, resources: Resources, console: Console) -> None:
-    """Print the study's table and write it as Markdown and JSON lines of the rows behind it."""
+    """Print the study's table, and write it as Markdown beside the study's JSON."""
     resources = resources.resolved()
     scored = [(experiment, selected_rows(experiment, resources)) for experiment in study.experiments]
-    table = report.table(study.name, scored)
-    shown = RichTable(title=table.title, caption="\n".join(table.notes), caption_justify="left")
+    output = Path(resources.runs) / study.name
+    output.mkdir(parents=True, exist_ok=True)
+    write_whole(output / "study.json", json.dumps(encode(study), indent=1))
+    _show(report.table(study.name, scored), output / "table.md", console)
+
+
+def show_oracle(study: Study, resources: Resources, console: Console) -> None:
+    """Print the table of the checkpoints that the targets themselves would choose.
+
+    Raises:
+        ValueError: an experiment has not been trained to its end, or its checkpoints were pruned.
+    """
+    resources = resources.resolved()
+    scored = []
+    for experiment, label in _labelled(study):
+        folder = trained(experiment, resources)
+        with console.status(f"scoring every checkpoint of {label}"):
+            scored.append((experiment, evaluate_oracle(experiment, folder, resources)))
+    rule = "ORACLE: the targets themselves chose it; an upper bound, no result"
+    table = report.table(f"{study.name}: oracle", scored, rule)
+    _show(table, Path(resources.runs) / study.name / "oracle.md", console)
+
+
+def _show(table: report.Table, path: Path, console: Console) -> None:
+    shown = RichTable(title=table.title)
     for name in table.header():
         shown.add_column(name, justify="left" if name in ("method", "adaptation", "sees") else "right")
     for line in table.lines():
         shown.add_row(*line)
     console.print(shown)
-    output = Path(resources.runs) / study.name
-    output.mkdir(parents=True, exist_ok=True)
-    write_whole(output / "table.md", table.markdown())
-    write_whole(output / "study.json", json.dumps(encode(study), indent=1))
-    console.print(f"table: {output / 'table.md'}")
+    for note in table.notes:
+        console.print(f"- {note}", highlight=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, table.markdown())
+    console.print(f"table: {path}", soft_wrap=True)
 
 
 def selected_rows(experiment: Experiment, resources: Resources) -> list[Row]:
-    """The target rows of the checkpoint that the experiment's rule selects, for the adaptations that it names."""
+    """Rows of the checkpoint that the experiment's rule selects: on the sources' validation splits, and on the targets
+    under the adaptations that the experiment names."""
     folder = RunFolder.of(experiment, resources.runs)
     rows = folder.validation_rows()
     if not rows:
         return []
     step = select(rows, experiment.selection, experiment.label_space.task).step
     labels = {adaptation.label for adaptation in experiment.adaptations}
-    wanted = (step, labels, set(experiment.targets))
-    return [
-        r
-        for r in read_rows(folder.targets)
-        if r.step == wanted[0] and r.adaptation in wanted[1] and r.domain in wanted[2]
-    ]
+    sources = [row for row in rows if row.step == step and row.role == "source-validation"]
+    targets = [row for row in read_rows(folder.targets) if row.step == step and row.domain in experiment.targets]
+    return sources + [row for row in targets if row.adaptation in labels] if targets else []
 
 
 def trained(experiment: Experiment, resources: Resources) -> RunFolder:

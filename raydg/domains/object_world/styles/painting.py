@@ -56,7 +56,7 @@ def _strokes(scene: np.ndarray, matters: np.ndarray, rng: np.random.Generator) -
         np.asarray(source.convert("L").filter(ImageFilter.GaussianBlur(0.012 * size)), np.float32)
     )
     along = np.where(np.hypot(down, right) > 2, np.arctan2(right, -down), np.pi * noise(rng, size, 3))
-    for width, count, elsewhere in ((0.07, 140, 1.0), (0.035, 180, 0.3), (0.016, 400, 0.02)):
+    for width, count, elsewhere in ((0.07, 120, 1.0), (0.035, 160, 0.3), (0.016, 340, 0.02)):
         guide = np.asarray(source.filter(ImageFilter.GaussianBlur(0.3 * width * size)))
         chance = np.where(matters, 1.0, elsewhere).ravel().cumsum()
         spots = np.searchsorted(chance, rng.uniform(0, chance[-1], count))
