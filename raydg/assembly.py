@@ -66,6 +66,6 @@ def assemble(experiment: Experiment, data: str, step: int, episode: int) -> Arra
 
 def to_episode(arrays: Arrays) -> Episode:
     """The episode that the arrays of `assemble` hold, as tensors on the CPU."""
-    tensors = {name: torch.from_numpy(np.array(arrays[name])) for name in ("images", "labels", "domains")}
+    tensors = {name: torch.from_numpy(arrays[name]) for name in ("images", "labels", "domains")}
     roles = tuple("meta-test" if is_test else "meta-train" for is_test in arrays["meta_test"])
     return Episode(int(arrays["step"]), int(arrays["episode"]), Batch(**tensors), roles)

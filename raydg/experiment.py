@@ -6,7 +6,7 @@ An `Experiment` is checked when it is built, before a GPU is booked. How it runs
 
 import difflib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
@@ -106,6 +106,10 @@ class Experiment(Value):
         self.require(len(self.sources) >= 1, "sources", "at least one domain")
         self.require(len(self.stages) >= 1, "stages", "at least one stage")
         self.require(len(set(self.targets)) == len(self.targets), "targets", "domains that differ")
+        splits = self.target_splits
+        self.require(
+            splits is None or 0 < len(splits) == len(set(splits)), "target_splits", "None or splits that differ"
+        )
         self.require(len(self.adaptations) >= 1, "adaptations", "at least one; TrainBN() is plain inference")
         labels = [adaptation.label for adaptation in self.adaptations]
         self.require(len(set(labels)) == len(labels), "adaptations", "adaptations with labels that differ")
@@ -307,6 +311,25 @@ def override_study(study: Study, key: str, value: Any) -> Study:
     if tuple(changed) == study.experiments and not any(key in s.keys for e in study.experiments for s in settings(e)):
         raise ValueError(_no_such_setting(study.experiments[0], key))
     return replace(study, experiments=tuple(changed))
+
+
+def override_all(study: Study, given: Mapping[str, Any]) -> Study:
+    """The study with several fields set, in whatever order leads from one legal study to the next.
+
+    Raises:
+        ValueError: what `override_study` refuses of the first field that fits in no order.
+    """
+    while given:
+        refused: dict[str, ValueError] = {}
+        for key, value in given.items():
+            try:
+                study = override_study(study, key, value)
+            except ValueError as error:
+                refused[key] = error
+        if len(refused) == len(given):
+            raise next(iter(refused.values()))
+        given = {key: given[key] for key in refused}
+    return study
 
 
 def parse(value: Any, hint: Any, path: str) -> Any:

@@ -11,13 +11,13 @@ import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, make_dataclass
 from functools import cache
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import tyro
 from rich.console import Console
 
 from raydg.errors import readable_errors
-from raydg.experiment import Experiment, Setting, Study, override_study, settings
+from raydg.experiment import Experiment, Setting, Study, override_all, settings
 from raydg.resources import Resources
 from raydg.values import Value, describe
 
@@ -43,9 +43,8 @@ def main(job: Experiment | Study, resources: Resources | None = None, args: Sequ
     def command(run: Callable[[Study, Resources, Console], None]) -> Callable[..., None]:
         def bound(arguments: Annotated[Arguments, tyro.conf.arg(name="")] = Arguments()) -> None:
             changed = study.with_seeds(arguments.seeds) if arguments.seeds else study
-            for owner in vars(arguments.settings).values():
-                for key, text in owner.given().items():
-                    changed = override_study(changed, key, text)
+            given = [owner.given() for owner in vars(arguments.settings).values()]
+            changed = override_all(changed, {key: text for texts in given for key, text in texts.items()})
             run(changed, arguments.resources, Console())
 
         bound.__doc__ = run.__doc__
@@ -121,17 +120,19 @@ def _flags(study: Study) -> type:
 
 def _settable(setting: Setting) -> bool:
     """Flags are for plain fields; what a setting is made of (which method, which backbone) is the job file's to say."""
-    structural = isinstance(setting.value, Value) or (
-        isinstance(setting.value, tuple) and any(isinstance(v, Value) for v in setting.value)
-    )
-    return not structural and not setting.path.startswith("label_space.")
+    return not _names_values(setting.hint) and not setting.path.startswith("label_space.")
+
+
+def _names_values(hint: Any) -> bool:
+    return (isinstance(hint, type) and issubclass(hint, Value)) or any(map(_names_values, get_args(hint)))
 
 
 def _annotation(found: list[Setting]) -> Any:
     setting = found[0]
     values = dict.fromkeys(str(s.value) for s in found)
     text = field_docstrings(setting.owner).get(setting.path.rpartition(".")[2], "")
-    explained = f"{text} (in this job: {', '.join(values)})".strip()
+    written = " Written as JSON: '[\"a\", \"b\"]', '[64, 128]'." if "tuple" in describe(setting.hint) else ""
+    explained = f"{text}{written} (in this job: {', '.join(values)})".strip()
     return Annotated[str | None, tyro.conf.arg(help=explained, metavar=describe(setting.hint), help_behavior_hint="")]
 
 

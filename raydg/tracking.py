@@ -10,9 +10,11 @@ import math
 import os
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
@@ -21,14 +23,15 @@ from mlflow.exceptions import MlflowException
 from raydg.checkpoint import RunFolder, read_metrics
 from raydg.evaluation import Row
 from raydg.experiment import Experiment, Study, settings
-from raydg.values import Value
+from raydg.values import Value, encode, fingerprint
 
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 1.0
 FLUSH_SECONDS = 60.0  # how long the end of a training waits for a slow server
-MOST_METRICS = 1_000  # MLflow's limit for one request
-MOST_PARAMETERS = 100
+STEPS_AT_ONCE = 100
+MOST_PARAMETERS = 100  # MLflow's limit for one request
+CHECKPOINT_TAG = "raydg.checkpoint."
 
 # A server that is down should cost a request seconds, not MLflow's default of minutes.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
@@ -54,7 +57,8 @@ class Tracker:
             None if uri.startswith(("http://", "https://", "databricks")) else str(Path(runs) / "artifacts")
         )
         self._client: MlflowClient | None = None
-        self._runs: dict[tuple[str, ...], str] = {}
+        self._runs: dict[str, str] = {}
+        self._opening = threading.Lock()  # the follower and the driver ask for the same runs
 
     @contextmanager
     def following(self, experiment: Experiment, folder: RunFolder) -> Iterator[None]:
@@ -65,24 +69,31 @@ class Tracker:
         try:
             yield
         except BaseException:
-            self._try(lambda: self.client.set_terminated(self.run_of(experiment), "FAILED"))
+            self._end(stop, sender, folder)
+            self.finish("FAILED")
             raise
-        finally:
-            stop.set()
-            sender.join(FLUSH_SECONDS)
-            if sender.is_alive():
-                log.warning(
-                    "MLflow at %s is slow: the record is in %s and will be sent by the next run.", self.uri, folder.path
-                )
+        self._end(stop, sender, folder)
+
+    def _end(self, stop: threading.Event, sender: threading.Thread, folder: RunFolder) -> None:
+        stop.set()
+        sender.join(FLUSH_SECONDS)
+        if sender.is_alive():
+            log.warning(
+                "MLflow at %s is slow: %s holds the record; the next run sends the rest.", self.uri, folder.path
+            )
 
     def log_targets(self, experiment: Experiment, folder: RunFolder, rows: Sequence[Row]) -> None:
         """Record target scores, per class too, and mark the run as finished."""
         names = experiment.label_space.classes
 
+        content = fingerprint([encode(row) for row in rows])
+
         def send() -> None:
             run = self.run_of(experiment)
-            metrics = [metric for row in rows for metric in row_metrics(row, names, experiment.label_space.task)]
-            self._log_metrics(run, metrics)
+            if self.client.get_run(run).data.tags.get("raydg.targets") != content:
+                for row in rows:
+                    self._log_metrics(run, row_metrics(row, names, experiment.label_space.task))
+                self.client.set_tag(run, "raydg.targets", content)
             self.client.set_tag(run, "raydg.selected_checkpoint", str(folder.checkpoint_at(rows[0].step).path))
             self.client.set_tag(run, "raydg.selection", experiment.selection)
             self.client.set_terminated(run)
@@ -93,10 +104,10 @@ class Tracker:
         """Attach a file to an experiment's run, or to the study's."""
         self._try(lambda: self.client.log_artifact(self.run_of(experiment), str(path)))
 
-    def finish(self) -> None:
-        """Mark the study's own runs as finished."""
+    def finish(self, status: Literal["FINISHED", "FAILED"] = "FINISHED") -> None:
+        """Mark the runs that this tracker has opened as ended."""
         for run in list(self._runs.values()):
-            self._try(lambda run=run: self.client.set_terminated(run))
+            self._try(lambda run=run: self.client.set_terminated(run, status))
 
     @property
     def client(self) -> MlflowClient:
@@ -106,17 +117,18 @@ class Tracker:
 
     def run_of(self, experiment: Experiment | None) -> str:
         """Id of the run of an experiment's seed, made with its parents where it is missing; of the study, for None."""
-        if experiment is None:
-            return self._run((self.study.name,), parent=None)
-        parent = self._run((self.study.name,), parent=None)
-        fold = f"{experiment.name} → {', '.join(experiment.targets)}" if experiment.targets else experiment.name
-        child = self._run((self.study.name, fold), parent)
-        return self._run((self.study.name, fold, f"seed {experiment.seed}"), child, experiment)
+        with self._opening:
+            parent = self._run((self.study.name,), parent=None)
+            if experiment is None:
+                return parent
+            fold = f"{experiment.name} → {', '.join(experiment.targets)}" if experiment.targets else experiment.name
+            child = self._run((self.study.name, fold), parent)
+            return self._run((self.study.name, fold, f"seed {experiment.seed}"), child, experiment)
 
     def _run(self, path: tuple[str, ...], parent: str | None, experiment: Experiment | None = None) -> str:
         # Two trainings that differ in a setting are two runs, even under one name.
-        identity = "/".join(path) + (f"/{experiment.training_fingerprint()}" if experiment else "")
-        if (identity,) not in self._runs:
+        identity = fingerprint([*path, experiment.training_fingerprint() if experiment else None])
+        if identity not in self._runs:
             mlflow_experiment = self._mlflow_experiment()
             query = f"tags.`raydg.identity` = '{identity}'"
             found = self.client.search_runs([mlflow_experiment], query, max_results=1)
@@ -127,8 +139,8 @@ class Tracker:
                 tags = {"raydg.identity": identity} | ({"mlflow.parentRunId": parent} if parent else {})
                 run_id = self.client.create_run(mlflow_experiment, tags=tags, run_name=path[-1]).info.run_id
                 self._log_parameters(run_id, experiment)
-            self._runs[(identity,)] = run_id
-        return self._runs[(identity,)]
+            self._runs[identity] = run_id
+        return self._runs[identity]
 
     def _mlflow_experiment(self) -> str:
         found = self.client.get_experiment_by_name(self.study.name)
@@ -157,28 +169,27 @@ class Tracker:
         if state.step is None:
             history = self.client.get_metric_history(run, "train/loss")
             state.step = max((metric.step for metric in history), default=-1)
+            tags = self.client.get_run(run).data.tags
+            state.checkpoints = {int(key.rpartition(".")[2]) for key in tags if key.startswith(CHECKPOINT_TAG)}
             self.client.set_tag(run, "raydg.folder", str(folder.path))
         lines = [line for line in read_metrics(folder.metrics) if line["step"] > state.step]
-        metrics = [
-            Metric(f"train/{name}", value, _now(), int(line["step"]))
-            for line in lines
-            for name, value in line.items()
-            if name != "step"
-        ]
-        self._log_metrics(run, metrics)
-        state.step = int(lines[-1]["step"]) if lines else state.step
+        for i in range(0, len(lines), STEPS_AT_ONCE):  # whole steps, so that none is ever sent in part
+            some = lines[i : i + STEPS_AT_ONCE]
+            self._log_metrics(run, [metric for line in some for metric in step_metrics(line)])
+            state.step = int(some[-1]["step"])
         for checkpoint in folder.checkpoints():
             if checkpoint.step in state.checkpoints:
                 continue
             classes, task = experiment.label_space.classes, experiment.label_space.task
-            self._log_metrics(run, [metric for row in checkpoint.rows() for metric in row_metrics(row, classes, task)])
-            self.client.set_tag(run, f"raydg.checkpoint.{checkpoint.step}", str(checkpoint.path))
+            for row in checkpoint.rows():
+                self._log_metrics(run, row_metrics(row, classes, task))
+            self.client.set_tag(run, f"{CHECKPOINT_TAG}{checkpoint.step}", str(checkpoint.path))
             state.checkpoints.add(checkpoint.step)
 
     def _log_metrics(self, run: str, metrics: list[Metric]) -> None:
+        """One request; at most MLflow's 1,000 metrics: a row has as many as classes, `STEPS_AT_ONCE` steps fewer."""
         finite = [metric for metric in metrics if math.isfinite(metric.value)]  # an absent class has no IoU to record
-        for i in range(0, len(finite), MOST_METRICS):
-            self.client.log_batch(run, metrics=finite[i : i + MOST_METRICS])
+        self.client.log_batch(run, metrics=finite)
 
     def _try(self, call: Callable[[], object]) -> None:
         try:
@@ -193,6 +204,11 @@ class _Sent:
     def __init__(self) -> None:
         self.step: int | None = None
         self.checkpoints: set[int] = set()
+
+
+def step_metrics(line: dict[str, float]) -> list[Metric]:
+    """What one line of a run's metrics says, under the name of its training step."""
+    return [Metric(f"train/{name}", value, _now(), int(line["step"])) for name, value in line.items() if name != "step"]
 
 
 def row_metrics(row: Row, classes: Sequence[str], task: str) -> list[Metric]:
@@ -216,6 +232,4 @@ def _holds_values(value: object) -> bool:
 
 
 def _now() -> int:
-    import time
-
     return int(time.time() * 1000)

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 
 import ray.data
 
-from raydg.assembly import Arrays, assemble, to_episode
+from raydg.assembly import assemble, to_episode
+from raydg.cluster.outcome import Row, pack, unpack
 from raydg.experiment import Experiment
 from raydg.loop import Feed
 from raydg.reduction import episodes_of_rank
@@ -24,8 +25,8 @@ pipelines."""
 def ray_feed(experiment: Experiment, data: str, rank: int, world_size: int) -> Feed:
     """A feed whose episodes are made by Ray Data tasks; each is one task and one block."""
 
-    def make(row: dict[str, int]) -> Arrays:
-        return assemble(experiment, data, int(row["step"]), int(row["episode"]))
+    def make(row: dict[str, int]) -> Row:
+        return pack(assemble, experiment, data, int(row["step"]), int(row["episode"]))
 
     own = episodes_of_rank(experiment.sampling.episodes_per_step, rank, world_size)
 
@@ -37,7 +38,7 @@ def ray_feed(experiment: Experiment, data: str, rank: int, world_size: int) -> F
             dataset = ray.data.from_items(rows, override_num_blocks=len(rows)).map(make)
             # Without it blocks arrive in the order in which they are done.
             dataset.context.execution_options.preserve_order = True
-            for arrays in dataset.iter_rows():
-                yield to_episode(arrays)
+            for row in dataset.iter_rows():
+                yield to_episode(unpack(row))
 
     return feed

@@ -12,7 +12,7 @@ import torch
 from raydg.adaptation import Predictor, TrainBN
 from raydg.assembly import VALIDATION
 from raydg.checkpoint import RunFolder, read_rows, write_rows
-from raydg.cluster import session
+from raydg.cluster import outcome, session
 from raydg.evaluation import Confusion, Row
 from raydg.experiment import Experiment
 from raydg.resources import Resources
@@ -162,8 +162,8 @@ def _run(jobs: list[dict[str, Any]], scorer: Scorer) -> Iterable[dict[str, Any]]
         def __init__(self) -> None:
             self.score = scorer
 
-        def __call__(self, job: dict[str, Any]) -> dict[str, Any]:
-            return self.score(job)
+        def __call__(self, job: dict[str, Any]) -> outcome.Row:
+            return outcome.pack(self.score, job)
 
     dataset = ray.data.from_items(jobs, override_num_blocks=len(jobs))
     scored = dataset.map(
@@ -172,7 +172,7 @@ def _run(jobs: list[dict[str, Any]], scorer: Scorer) -> Iterable[dict[str, Any]]
         num_cpus=resources.cpus_per_worker,
         num_gpus=resources.gpus_per_worker or None,
     )
-    return scored.iter_rows()
+    return map(outcome.unpack, scored.iter_rows())
 
 
 def _same(row: Row, other: Row) -> bool:

@@ -13,6 +13,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from raydg.cluster import session
+from raydg.cluster.outcome import Row, pack, unpack
 from raydg.domains import catalogue
 from raydg.shards import Preparation, prepare_domains
 
@@ -65,12 +66,8 @@ def run_on_ray(function: Callable[[Task], Report], tasks: Sequence[Task]) -> Ite
     the iterator cancels the tasks that are left.
     """
 
-    def run(row: dict[str, bytes]) -> dict[str, bytes]:
-        try:
-            outcome = function(pickle.loads(row["task"]))
-        except (OSError, ValueError) as error:
-            outcome = error
-        return {"outcome": pickle.dumps(outcome)}
+    def run(row: dict[str, bytes]) -> Row:
+        return pack(function, pickle.loads(row["task"]))
 
     session.start()
     # It would report between the lines of our own progress bar.
@@ -80,12 +77,9 @@ def run_on_ray(function: Callable[[Task], Report], tasks: Sequence[Task]) -> Ite
     job = ray.data.from_items(rows, override_num_blocks=len(rows)).map(run)
     job.context.execution_options.preserve_order = True
     job.context.enable_progress_bars = False
-    with Progress(transient=True) as progress, closing(row["outcome"] for row in job.iter_rows()) as outcomes:
-        for pickled in progress.track(outcomes, total=len(tasks), description="Preparing"):
-            outcome = pickle.loads(pickled)
-            if isinstance(outcome, Exception):
-                raise outcome
-            yield outcome
+    with Progress(transient=True) as progress, closing(row for row in job.iter_rows()) as rows:
+        for row in progress.track(rows, total=len(tasks), description="Preparing"):
+            yield unpack(row)
 
 
 def summary(preparations: Sequence[Preparation]) -> Table:

@@ -10,6 +10,7 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from raydg import loop
+from raydg.assembly import open_sources
 from raydg.checkpoint import RunFolder
 from raydg.cluster import session
 from raydg.cluster.data import ray_feed
@@ -28,6 +29,7 @@ def train(experiment: Experiment, resources: Resources) -> RunFolder:
     resources = resources.resolved()
     if resources.workers:
         episodes_of_rank(experiment.sampling.episodes_per_step, 0, resources.workers)
+    open_sources(experiment, resources.data)  # a domain that is missing or wrong is noticed before a worker starts
     folder = RunFolder.of(experiment, resources.runs).open(experiment)
     if folder.checkpoints() and folder.checkpoints()[-1].step == experiment.steps:
         return folder

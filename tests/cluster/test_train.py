@@ -3,6 +3,7 @@ bit."""
 
 import os
 import random
+import shutil
 import signal
 import threading
 import time
@@ -95,6 +96,18 @@ def test_more_workers_than_episodes_are_refused(long_experiment: Experiment, pre
         train(long_experiment, Resources(workers=3, data=prepared, runs=str(tmp_path)))
 
 
-def test_an_error_in_a_worker_reaches_the_user_as_it_is(long_experiment: Experiment, tmp_path: Path) -> None:
+def test_a_missing_domain_is_noticed_before_a_worker_starts(long_experiment: Experiment, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"domain 'street/noon' is not prepared .*raydg prepare street"):
         train(long_experiment, Resources(workers=1, data=str(tmp_path / "nothing"), runs=str(tmp_path / "runs")))
+
+
+def test_a_damaged_shard_reaches_the_user_as_one_message(
+    long_experiment: Experiment, prepared: str, tmp_path: Path
+) -> None:
+    shutil.copytree(prepared, tmp_path / "data")
+    shard = tmp_path / "data" / "cityscapes19" / "street" / "rain" / "train-00000.parquet"
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 3] ^= 255
+    shard.write_bytes(content)
+    with pytest.raises(ValueError, match=r"street/rain/train-00000\.parquet cannot be used: .*--overwrite"):
+        train(long_experiment, Resources(workers=1, data=str(tmp_path / "data"), runs=str(tmp_path / "runs")))
