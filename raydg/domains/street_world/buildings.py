@@ -58,7 +58,7 @@ def windows(
     return [frames, panes]
 
 
-def ground_floors(rng: np.random.Generator, style: Style, houses: Row) -> list[np.ndarray]:
+def ground_floors(rng: np.random.Generator, style: Style, houses: Row) -> np.ndarray:
     """Shop windows below a coloured band, or a door."""
     n = len(houses.length)
     near = houses.anchor[:, 1] - houses.length < WINDOWS_UNTIL_M
@@ -81,19 +81,17 @@ def ground_floors(rng: np.random.Generator, style: Style, houses: Row) -> list[n
     levels = np.repeat(
         [(0.0, 1.0), (0.14, 0.74), (0.8, 1.0), (0.0, 0.75)], [len(shop), len(pane), len(shop), len(door)], 0
     )
-    return [
-        houses.boxes.patches(
-            houses.facade[which],
-            across,
-            (levels[:, 0] * top[which], levels[:, 1] * top[which]),
-            Label.BUILDING,
-            np.concatenate([0.55 * sign[shop], colour, sign[shop], sign[door]]),
-            which=which,
-            anchor=houses.anchor,
-            glow=np.concatenate([none, glow, 0.7 * (is_lit[shop] < style.light.lit_windows), 0 * left]),
-            grain=0.0,
-        )
-    ]
+    return houses.boxes.patches(
+        houses.facade[which],
+        across,
+        (levels[:, 0] * top[which], levels[:, 1] * top[which]),
+        Label.BUILDING,
+        np.concatenate([0.55 * sign[shop], colour, sign[shop], sign[door]]),
+        which=which,
+        anchor=houses.anchor,
+        glow=np.concatenate([none, glow, 0.7 * (is_lit[shop] < style.light.lit_windows), 0 * left]),
+        grain=0.0,
+    )
 
 
 def awnings(rng: np.random.Generator, style: Style, lots: np.ndarray) -> np.ndarray:
@@ -107,11 +105,11 @@ def awnings(rng: np.random.Generator, style: Style, lots: np.ndarray) -> np.ndar
 def roofs(rng: np.random.Generator, style: Style, houses: Row) -> np.ndarray:
     """Gables and slopes on houses."""
     n = len(houses.depth)
-    (x0, x1), height = houses.boxes.x, houses.height
+    x0, x1, *_ = houses.boxes.bounds
     rise = (0.25 + 0.15 * rng.random(n)) * houses.depth
     prisms = Boxes(
-        (np.asarray(x0) - 0.4, np.asarray(x1) + 0.4),
-        (height - 0.3, height + rise),
+        (x0 - 0.4, x1 + 0.4),
+        (houses.height - 0.3, houses.height + rise),
         houses.boxes.z,
         narrow=houses.depth / 2 + 0.4,
     )
@@ -145,7 +143,7 @@ def buildings(rng: np.random.Generator, style: Style, lots: np.ndarray) -> np.nd
                 Label.BUILDING, shades(rng, [palette.facades] * n, palette.jitter), anchor=houses.anchor, grain=0.05
             ),
             *windows(rng, style, houses, storeys, office),
-            *ground_floors(rng, style, houses),
+            ground_floors(rng, style, houses),
             cornice,
             awnings(rng, style, lots),
             roofs(rng, style, row(lots[pitched], depth[pitched], height[pitched])),

@@ -86,9 +86,8 @@ def exposed(image: np.ndarray, camera: Camera, rng: np.random.Generator) -> np.n
     _, h, w = image.shape
     colours = camera.saturation * np.eye(3) + (1 - camera.saturation) * LUMA
     colours = camera.contrast * camera.exposure * colours * rgb(camera.tint)
-    image = (colours.astype(np.float32) @ image.reshape(3, -1)).reshape(3, h, w) + np.float32(
-        0.5 * (1 - camera.contrast)
-    )
+    image = (colours.astype(np.float32) @ image.reshape(3, -1)).reshape(3, h, w)
+    image += 0.5 * (1 - camera.contrast)
     if camera.vignette:
         y, x = np.linspace(-1, 1, h, dtype=np.float32)[:, None], np.linspace(-1, 1, w, dtype=np.float32)
         image *= 1 - camera.vignette / 2 * (x * x + y * y)

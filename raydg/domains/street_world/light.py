@@ -67,17 +67,15 @@ def light_on_ground(image: np.ndarray, ground: np.ndarray, view: View, style: St
     What the ground lacks in corners it has in extent: its light and haze are worked out pixel by pixel.
     """
     light = style.light
-    first = int(view.horizon) + 1
+    first = int(view.horizon)
     rows, columns = np.arange(first, view.height, dtype=np.float32) + 0.5, np.arange(view.width, dtype=np.float32) + 0.5
     ahead = (view.focal_px * view.scene.eye[1] / np.maximum(rows - view.horizon, 0.1))[:, None]
     aside = (columns - view.width / 2) * ahead / view.focal_px
     bare = np.float32(1) if not light.shadow else 1 - light.shadow * shadows(view, light, sun)[first:]
-    glowing = headlights(light, aside, ahead)
     arriving = tint(bare, light.ambient_strength * rgb(light.ambient) + light.sun_strength * sun[1] * rgb(light.sun))
     if light.lamps:
-        arriving = (
-            arriving + tint(glowing, rgb(HEADLIGHT)) + tint(0.9 * light.lamps * pools(view)[first:], rgb(LAMPLIGHT))
-        )
+        pooled = 0.9 * light.lamps * pools(view)[first:]
+        arriving = arriving + tint(headlights(light, aside, ahead), rgb(HEADLIGHT)) + tint(pooled, rgb(LAMPLIGHT))
     share = ground[first:]
     clear = np.exp(-np.hypot(aside, ahead) / style.weather.visibility_m)
     image[:, first:] *= 1 + share * (arriving * clear - 1)

@@ -3,6 +3,7 @@
 from functools import cache
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from raydg.domains.street_world.boxes import FRONT, REAR, TOP, Boxes
 from raydg.domains.street_world.faces import (
@@ -114,10 +115,9 @@ def person(stride: float, umbrella: bool) -> np.ndarray:
     """Someone on foot, facing the camera: top in the main colour, trousers in the second."""
     label = Label.PERSON
 
-    def part(points, albedo, grain=0.03) -> np.ndarray:
-        points = np.asarray(points, np.float32)
-        upright = np.column_stack([points[:, :2], np.zeros(len(points))])
-        return polygons(upright, label, albedo, anchor=(0, 0), casts=True, grain=grain)
+    def part(points: ArrayLike, albedo: str | int) -> np.ndarray:
+        upright = np.asarray(points, np.float32)[:, :2]
+        return polygons(np.column_stack([upright, np.zeros(len(upright))]), label, albedo, anchor=(0, 0), casts=True)
 
     torso = [(-0.17, 0.82), (0.17, 0.82), (0.23, 1.38), (0.14, 1.48), (-0.14, 1.48), (-0.23, 1.38)]
     parts = [

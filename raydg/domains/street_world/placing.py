@@ -6,10 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from raydg.domains.street_world.colours import shades
-from raydg.domains.street_world.faces import joined
-
-DYES = 5
-"""The most dyes that a model has."""
+from raydg.domains.street_world.faces import UMBRELLA, joined
 
 
 class Placed(NamedTuple):
@@ -44,7 +41,7 @@ def assembled(things: Sequence[Placed], rng: np.random.Generator, jitter: float)
     table["anchor"] = np.stack([right + x, ahead + z], -1)
     table["normal"][:, 0], table["normal"][:, 2] = turned(normal[:, 0], normal[:, 2])
 
-    colours = np.zeros((len(things), DYES + 1, 3), np.float32)
+    colours = np.zeros((len(things), UMBRELLA + 1, 3), np.float32)  # the last of the dyes
     wanted = [(number, dye) for number, thing in enumerate(things) for dye in range(1, len(thing.dyes) + 1)]
     rows, columns = np.array(wanted).T
     colours[rows, columns] = shades(rng, [choice for thing in things for choice in thing.dyes], jitter)

@@ -20,8 +20,9 @@ SMALLEST = 16
 def render(domain: str, seed: int, height: int = 128, width: int = 256) -> tuple[np.ndarray, np.ndarray]:
     """One street scene: the image (height, width, 3) and its Cityscapes label ids (height, width), both uint8.
 
-    The same arguments give the same bytes. Image and labels are read from one raster of face numbers, hence agree
-    exactly: a label is that of the face in the middle of its pixel, a colour the mean over `SUPERSAMPLE`² samples.
+    The same arguments give the same bytes, with the same versions of numpy and Pillow. Image and labels are read from
+    one raster of face numbers, hence agree: a label is that of the face in the middle of its pixel, a colour the mean
+    over `SUPERSAMPLE`² samples.
 
     Raises:
         ValueError: an unknown domain, or an image that is too small.

@@ -31,7 +31,7 @@ def wheels(label: int, width: float, radius: float, axles: tuple[float, ...]) ->
 
 def lamps(body: Boxes, label: int, low: float, high: float, width: float = 0.16) -> np.ndarray:
     """White in front, red behind, at either edge of the body between two heights given as shares of its own."""
-    at, to = np.array([0.03, 0.97 - width]), np.array([0.03 + width, 0.97])
+    at, to = (0.03, 0.97 - width), (0.03 + width, 0.97)
     return joined(
         [
             body.patches(FRONT, (at, to), (low, high), label, HEADLAMP, glow=1.0),
@@ -69,10 +69,7 @@ def car(length: float, width: float, height: float, bonnet: float, boot: float) 
             cabin.faces(label, MAIN),
             cabin.patches(REAR, (0.1, 0.9), (0.12, 0.86), label, GLASS),
             cabin.patches(FRONT, (0.06, 0.94), (0.06, 0.9), label, GLASS),
-            *(
-                cabin.patches(side, (np.array([0.06, 0.53]), np.array([0.49, 0.94])), (0.1, 0.86), label, GLASS)
-                for side in (LEFT, RIGHT)
-            ),
+            *(cabin.patches(side, ((0.06, 0.53), (0.49, 0.94)), (0.1, 0.86), label, GLASS) for side in (LEFT, RIGHT)),
             discs,
         ]
     )
@@ -99,9 +96,7 @@ def truck() -> np.ndarray:
         [
             tyres,
             chassis.faces(label, DARK),
-            chassis.patches(
-                REAR, (np.array([0.02, 0.84]), np.array([0.16, 0.98])), (0.3, 0.8), label, TAILLAMP, glow=0.8
-            ),
+            chassis.patches(REAR, ((0.02, 0.84), (0.16, 0.98)), (0.3, 0.8), label, TAILLAMP, glow=0.8),
             cab.faces(label, MAIN),
             cab.patches(FRONT, (0.08, 0.92), (0.5, 0.86), label, GLASS),
             cab.patches(FRONT, (0.15, 0.85), (0.12, 0.36), label, DARK),
@@ -109,7 +104,7 @@ def truck() -> np.ndarray:
             *(cab.patches(side, (0.3, 0.85), (0.5, 0.84), label, GLASS) for side in (LEFT, RIGHT)),
             load.faces(label, SECOND),
             *(load.patches(side, (0.0, 1.0), (0.3, 0.46), label, MAIN) for side in (LEFT, RIGHT)),
-            load.patches(REAR, (np.array([0.03, 0.52]), np.array([0.48, 0.97])), (0.05, 0.95), label, "#c9c7c0"),
+            load.patches(REAR, ((0.03, 0.52), (0.48, 0.97)), (0.05, 0.95), label, "#c9c7c0"),
             discs,
         ]
     )
@@ -164,7 +159,7 @@ def tram() -> np.ndarray:
             lamps(body, label, 0.18, 0.28, 0.13),
         ]
     parts += [
-        Boxes((-1.1, 1.1), (0.3, 3.1), (np.array((-4.7, 4.3)), np.array((-4.3, 4.7)))).faces(label, DARK),
+        Boxes((-1.1, 1.1), (0.3, 3.1), ((-4.7, 4.3), (-4.3, 4.7))).faces(label, DARK),
         Boxes((-0.06, 0.06), (3.3, 4.5), (-0.06, 0.06)).faces(label, DARK),
         Boxes((-0.8, 0.8), (4.5, 4.62), (-0.06, 0.06)).faces(label, DARK),
     ]

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from raydg.domains.object_world.shapes import dog, elephant, giraffe, guitar, horse, house, person
-from raydg.domains.object_world.shapes.outlines import Layer, move, rotate
+from raydg.domains.object_world.shapes.outlines import Layer, bounds, move, rotate
 
 FIGURES: dict[str, Callable[[np.random.Generator], list[Layer]]] = {
     "dog": dog.draw,
@@ -24,13 +24,9 @@ def place(layers: list[Layer], rng: np.random.Generator, tilt: float) -> list[La
     tilt: the largest turn to either side, in degrees.
     """
     mirror = np.array([rng.choice([-1, 1]) * rng.uniform(0.85, 1.0), 1.0])
-    degrees, extent, where = rng.uniform(-tilt, tilt), rng.uniform(0.7, 0.94), rng.uniform(0.15, 0.85, 2)
-
-    def motion(points: np.ndarray) -> np.ndarray:
-        turned = rotate(points * mirror, degrees) * (1, -1)
-        low, high = turned.min(0), turned.max(0)
-        scale = extent / (high - low).max()
-        room = 1 - scale * (high - low)
-        return scale * (turned - low) + room * where
-
-    return move(layers, motion)
+    degrees = rng.uniform(-tilt, tilt)
+    turned = move(layers, lambda points: rotate(points * mirror, degrees) * (1, -1))
+    low, high = bounds(turned)
+    scale = rng.uniform(0.7, 0.94) / (high - low).max()
+    corner = (1 - scale * (high - low)) * rng.uniform(0.15, 0.85, 2)
+    return move(turned, lambda points: scale * (points - low) + corner)

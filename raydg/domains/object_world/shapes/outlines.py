@@ -83,8 +83,14 @@ def rotate(points: np.ndarray, degrees: float) -> np.ndarray:
     return points @ np.array([[c, s], [-s, c]])
 
 
+def bounds(layers: Sequence[Layer]) -> tuple[np.ndarray, np.ndarray]:
+    """The lowest and the highest x and y of what can be seen: a layer `within` another may reach out of it."""
+    points = np.concatenate([area for layer in layers if not layer.within for area in layer.areas])
+    return points.min(0), points.max(0)
+
+
 def move(layers: Sequence[Layer], motion: Callable[[np.ndarray], np.ndarray]) -> list[Layer]:
-    """Layers after `motion`, which maps all their points at once, (n, 2) to (n, 2), and so sees the whole figure."""
+    """Layers after `motion`, which maps all their points at once, (n, 2) to (n, 2)."""
     areas = [area for layer in layers for area in layer.areas]
     moved = iter(np.split(motion(np.concatenate(areas)), np.cumsum([len(area) for area in areas[:-1]])))
     return [replace(layer, areas=[next(moved) for _ in layer.areas]) for layer in layers]

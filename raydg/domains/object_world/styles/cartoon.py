@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw
 
-from raydg.domains.object_world.shapes.outlines import Layer, disc, move
+from raydg.domains.object_world.shapes.outlines import Layer, bounds, disc, move
 from raydg.domains.object_world.styles.palette import Colour, Palette, bend, hue
 from raydg.domains.object_world.styles.raster import FINE, LINES, inked, pixels
 
@@ -46,18 +46,19 @@ def paint(layers: Sequence[Layer], palette: Palette, rng: np.random.Generator, s
 def _exaggerated(layers: Sequence[Layer], rng: np.random.Generator) -> list[Layer]:
     """A big head on short legs: the upper part swells, the lower one shrinks, the whole leans and bulges."""
     power, swell, lean, bulge = rng.uniform((0.72, 0.1, -0.2, -0.15), (1.0, 0.45, 0.2, 0.15))
+    low, high = bounds(layers)
 
-    def motion(points: np.ndarray) -> np.ndarray:
-        low, high = points.min(0), points.max(0)
+    def warp(points: np.ndarray) -> np.ndarray:
         x, y = ((points - low) / (high - low)).T
         x = (x - 0.5) * (1 + swell * (1 - 2 * y)) + lean * (0.5 - y) + bulge * np.sin(np.pi * y)
-        warped = np.column_stack([x, y**power]) * (high - low)
-        first, span = warped.min(0), np.ptp(warped, axis=0)
-        scale = min(1.0, 0.95 / span.max())
-        corner = np.clip((low + high - scale * span) / 2, 0.025, 0.975 - scale * span)
-        return corner + scale * (warped - first)
+        return np.column_stack([x, np.sign(y) * np.abs(y) ** power]) * (high - low)
 
-    return move(layers, motion)
+    warped = move(layers, warp)
+    first, last = bounds(warped)
+    scale = min(1.0, 0.95 / (last - first).max())
+    span = scale * (last - first)
+    corner = np.clip((low + high - span) / 2, 0.025, 0.975 - span)
+    return move(warped, lambda points: corner + scale * (points - first))
 
 
 def _background(rng: np.random.Generator, side: int, pots: _Pots) -> Image.Image:

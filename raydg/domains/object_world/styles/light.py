@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageFilter
 
-from raydg.domains.object_world.shapes.outlines import Layer
+from raydg.domains.object_world.shapes.outlines import Layer, bounds
 from raydg.domains.object_world.styles.palette import Palette
 from raydg.domains.object_world.styles.raster import FINE, noise, silhouettes
 
@@ -26,13 +26,9 @@ def lit(
         if (bounds := mask.getbbox()) is None:
             continue
         reach = round(0.08 * size)  # past which the shadow of a layer's edge is nothing
-        left, top, right, bottom = (
-            max(bounds[0] - reach, 0),
-            max(bounds[1] - reach, 0),
-            bounds[2] + reach,
-            bounds[3] + reach,
-        )
-        mask = mask.crop((left, top, min(right, size), min(bottom, size)))
+        left, top = (max(edge - reach, 0) for edge in bounds[:2])
+        right, bottom = (min(edge + reach, size) for edge in bounds[2:])
+        mask = mask.crop((left, top, right, bottom))
         alpha, wide = _blurred(mask, 0.0), _blurred(mask, 0.025 * size)
         down, across = np.gradient(size * wide)
         shade = (0.95 - relief * np.tanh((across * towards[0] + down * towards[1]) / 12)) * (0.68 if layer.far else 1.0)
@@ -51,8 +47,7 @@ def _blurred(mask: Image.Image, radius: float) -> np.ndarray:
 def _cast_shadow(layers: Sequence[Layer], ground: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """A soft ellipse underfoot."""
     size = len(ground)
-    points = np.concatenate([area for layer in layers for area in layer.areas])
-    (left, _), (right, bottom) = points.min(0), points.max(0)
+    (left, _), (right, bottom) = bounds(layers)
     x = (np.arange(size, dtype=np.float32) + 0.5) / size
     spread = float(rng.uniform(0.45, 0.6) * (right - left) + 0.05)
     away = ((x - float(left + right) / 2) / spread) ** 2 + ((x[:, None] - float(bottom)) / 0.05) ** 2
