@@ -5,6 +5,7 @@ Only the standard library is imported here; a command imports what it needs when
 
 import argparse
 from collections.abc import Sequence
+from typing import Any
 
 from raydg.errors import readable_errors
 
@@ -59,7 +60,7 @@ def _add_world(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     parser.set_defaults(run=world)
 
 
-def prepare(dataset: str, raw: str, out: str, address: str | None, **options: object) -> None:
+def prepare(dataset: str, raw: str, out: str, address: str | None, **options: Any) -> None:
     """Run the preparation on a Ray cluster; see raydg.cluster.prepare."""
     from raydg.cluster import session
     from raydg.cluster.prepare import prepare as run
@@ -70,18 +71,17 @@ def prepare(dataset: str, raw: str, out: str, address: str | None, **options: ob
 
 def world(name: str, raw: str, train: int | None, val: int | None, seed: int) -> None:
     """Draw a procedural world; a number that is not given is the world's own default."""
-    import os
     from pathlib import Path
 
+    given: dict[str, Any] = {"seed": seed}
     if name == "street":
         from raydg.domains import street_world
 
-        numbers = {"train": train, "val": val}
-        write = street_world.write
+        given |= {"train": train, "val": val}
+        street_world.write(Path(raw), **{key: value for key, value in given.items() if value is not None})
     else:
         from raydg.domains import object_world
 
-        numbers = {"train_per_class": train, "val_per_class": val}
-        write = object_world.write
-    write(Path(raw), seed=seed, **{key: number for key, number in numbers.items() if number is not None})
-    print(f"The {name} world is in {raw}. Next: raydg prepare {name} {os.path.relpath(raw)}")
+        given |= {"train_per_class": train, "val_per_class": val}
+        object_world.write(Path(raw), **{key: value for key, value in given.items() if value is not None})
+    print(f"The {name} world is in {raw}. Next: raydg prepare {name} {raw}")

@@ -11,6 +11,7 @@ import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, make_dataclass
 from functools import cache
+from itertools import pairwise
 from typing import Annotated, Any, get_args
 
 import tyro
@@ -38,7 +39,8 @@ def main(job: Experiment | Study, resources: Resources | None = None, args: Sequ
         resources: Annotated[Resources, tyro.conf.arg(name="")] = default
         seeds: tuple[int, ...] = ()
         """Seeds to run every experiment with, instead of its own."""
-        settings: Annotated[flags, tyro.conf.arg(name="")] = field(default_factory=flags)
+        # A type that is made of the study's settings, so no checker can know it.
+        settings: Annotated[flags, tyro.conf.arg(name="")] = field(default_factory=flags)  # pyright: ignore[reportInvalidTypeForm]
 
     def command(run: Callable[[Study, Resources, Console], None]) -> Callable[..., None]:
         def bound(arguments: Annotated[Arguments, tyro.conf.arg(name="")] = Arguments()) -> None:
@@ -145,8 +147,8 @@ def field_docstrings(cls: type) -> dict[str, str]:
             continue
         (definition,) = ast.parse(textwrap.dedent(inspect.getsource(base))).body
         assert isinstance(definition, ast.ClassDef)
-        for statement, following in zip(definition.body, definition.body[1:], strict=False):
-            documented = isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant)
-            if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name) and documented:
-                found[statement.target.id] = " ".join(str(following.value.value).split())
+        for pair in pairwise(definition.body):
+            match pair:
+                case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                    found[name] = " ".join(text.split())
     return found

@@ -19,14 +19,14 @@ import torch.distributed as dist
 from raydg.adaptation import TrainBN
 from raydg.assembly import VALIDATION, assemble, open_sources, to_episode
 from raydg.checkpoint import Checkpoint, RunFolder, as_precise_as, read_metrics, write_whole
-from raydg.evaluation import Confusion, Row
+from raydg.evaluation import Confusion, Row, RowRole
 from raydg.experiment import Experiment, Stage
 from raydg.methods import Objective
 from raydg.models import Network
 from raydg.optimization import set_lr
 from raydg.reduction import Autocast, DDPReduction, ExactReduction, Reduction, episodes_of_rank
 from raydg.scoring import count, scoring_batches
-from raydg.selection import select
+from raydg.selection import Rule, select
 from raydg.shards import PreparedDomain
 from raydg.types import Episode
 
@@ -184,7 +184,9 @@ def validate(experiment: Experiment, network: Network, data: str, step: int, dev
     """Scores on the sources' validation splits and the development domain, counted over all ranks; plain inference."""
     rank, world_size = _rank_and_size()
     _, sources = open_sources(experiment, data)
-    asked = [("source-validation", d) for d in dict.fromkeys(sources) if VALIDATION in d.splits]
+    asked: list[tuple[RowRole, PreparedDomain]] = [
+        ("source-validation", d) for d in dict.fromkeys(sources) if VALIDATION in d.splits
+    ]
     if experiment.development:
         asked.append(("development", PreparedDomain.open(data, experiment.label_space, experiment.development)))
     adaptation = TrainBN()
@@ -222,8 +224,11 @@ def prune(experiment: Experiment, folder: RunFolder) -> None:
     rows = folder.validation_rows()
     steps = [checkpoint.step for checkpoint in folder.checkpoints()]
     keep = {steps[-1]}
-    rules = ["source-validation"] if any(row.role == "source-validation" for row in rows) else []
-    rules += ["development"] if experiment.development else []
+    rules: list[Rule] = []
+    if any(row.role == "source-validation" for row in rows):
+        rules.append("source-validation")
+    if experiment.development:
+        rules.append("development")
     for rule in rules:
         left = rows
         for _ in range(min(experiment.keep_checkpoints, len(steps))):

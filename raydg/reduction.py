@@ -110,8 +110,8 @@ class DDPReduction(Reduction):
         self.objective.zero_grad(set_to_none=True)
 
     def run(self, episode: Episode, last: bool) -> dict[str, Tensor]:
-        local = isinstance(self.module, DistributedDataParallel) and not last
-        with self.module.no_sync() if local else nullcontext():
+        communicates = last or not isinstance(self.module, DistributedDataParallel)
+        with nullcontext() if communicates else self.module.no_sync():
             with self.autocast():
                 losses = self.module(episode)
             (losses["loss"] * (self.world_size / self.num_episodes)).backward()
@@ -147,9 +147,10 @@ class ExactReduction(Reduction):
     def finish(self, sums: Tensor) -> Tensor:
         flat = _all_reduce(torch.cat([self.gradients, sums]))
         mean = flat[: len(self.gradients)].div_(self.num_episodes)
-        for p in self.parameters:
-            p.grad = torch.empty_like(p)
-        _unflatten(mean, [p.grad for p in self.parameters])
+        gradients = [torch.empty_like(p) for p in self.parameters]
+        _unflatten(mean, gradients)
+        for p, gradient in zip(self.parameters, gradients, strict=True):
+            p.grad = gradient
         return flat[len(self.gradients) :]
 
 

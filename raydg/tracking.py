@@ -23,6 +23,7 @@ from mlflow.exceptions import MlflowException
 from raydg.checkpoint import RunFolder, read_metrics
 from raydg.evaluation import Row
 from raydg.experiment import Experiment, Study, settings
+from raydg.types import Task
 from raydg.values import Value, encode, fingerprint
 
 log = logging.getLogger(__name__)
@@ -211,7 +212,7 @@ def step_metrics(line: dict[str, float]) -> list[Metric]:
     return [Metric(f"train/{name}", value, _now(), int(line["step"])) for name, value in line.items() if name != "step"]
 
 
-def row_metrics(row: Row, classes: Sequence[str], task: str) -> list[Metric]:
+def row_metrics(row: Row, classes: Sequence[str], task: Task) -> list[Metric]:
     """A row's headline score and per-class scores, in percent, under names that say role, domain, adaptation and
     order."""
     name = f"{row.role}/{row.domain}/{metric_name(row.adaptation)}" + (f"/order {row.order}" if row.order else "")

@@ -1,4 +1,4 @@
-"""What `reduction="exact"` costs beside "ddp": seconds of a step, as a ratio, on one and on two gloo workers of one thread.
+"""What `reduction="exact"` costs beside "ddp": a ratio of seconds a step, on one and on two gloo workers of one thread.
 
     python tests/benchmarks/reduction.py --depth 18 --episodes 4
 
@@ -47,9 +47,10 @@ def measure(rank: int, world_size: int, port: int, given: argparse.Namespace) ->
     if rank == 0:
         ddp, exact = (statistics.median(seconds[name]) for name in ("ddp", "exact"))
         million = sum(p.numel() for p in network.parameters()) / 1e6
+        what = f"{million:.1f} M parameters, {given.episodes} episodes of 3 images of {given.crop}²"
         print(
-            f"{world_size} workers, {million:.1f} M parameters, {given.episodes} episodes of 3 images of {given.crop}²: "
-            f"ddp {1e3 * ddp:.0f} ms, exact {1e3 * exact:.0f} ms, exact / ddp {exact / ddp:.2f}"
+            f"{world_size} workers, {what}: ddp {1e3 * ddp:.0f} ms, "
+            f"exact {1e3 * exact:.0f} ms, exact / ddp {exact / ddp:.2f}"
         )
     if world_size > 1:
         dist.destroy_process_group()
