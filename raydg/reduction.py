@@ -104,16 +104,15 @@ class DDPReduction(Reduction):
 
     def __init__(self, objective: Objective, num_episodes: int, autocast: Autocast = nullcontext) -> None:
         super().__init__(objective, num_episodes, autocast)
-        self.module = DistributedDataParallel(objective) if dist.is_initialized() else objective
+        self.parallel = DistributedDataParallel(objective) if dist.is_initialized() else None
 
     def begin(self) -> None:
         self.objective.zero_grad(set_to_none=True)
 
     def run(self, episode: Episode, last: bool) -> dict[str, Tensor]:
-        communicates = last or not isinstance(self.module, DistributedDataParallel)
-        with nullcontext() if communicates else self.module.no_sync():
+        with self.parallel.no_sync() if self.parallel and not last else nullcontext():
             with self.autocast():
-                losses = self.module(episode)
+                losses = (self.parallel or self.objective)(episode)
             (losses["loss"] * (self.world_size / self.num_episodes)).backward()
         return losses
 
