@@ -42,7 +42,7 @@ def experiment(name: str, method: Method, target: str, size: int, seed: int) -> 
                 method=method,
                 optimizer=SGD(lr=1e-3, weight_decay=5e-4, decoder_lr_factor=10.0),
                 schedule=Poly(),
-                steps=120,
+                steps=188,
             ),
         ),
         sampling=Sampling(images_per_domain=8, episodes_per_step=2),
@@ -55,7 +55,7 @@ def experiment(name: str, method: Method, target: str, size: int, seed: int) -> 
             )
         ),
         evaluation_size=(size, size),
-        validate_every=40,
+        validate_every=47,
         seed=seed,
     )
 
