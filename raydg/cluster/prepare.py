@@ -1,6 +1,5 @@
 """Prepares datasets on a Ray cluster: every shard is one task of a Ray Data job, on whatever node has a CPU free."""
 
-import logging
 import pickle
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
@@ -70,13 +69,10 @@ def run_on_ray(function: Callable[[Task], Report], tasks: Sequence[Task]) -> Ite
         return pack(function, pickle.loads(row["task"]))
 
     session.start()
-    # It would report between the lines of our own progress bar.
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
     rows = [{"task": pickle.dumps(task)} for task in tasks]
     # One block a task, so that each can run alone.
     job = ray.data.from_items(rows, override_num_blocks=len(rows)).map(run)
     job.context.execution_options.preserve_order = True
-    job.context.enable_progress_bars = False
     with Progress(transient=True) as progress, closing(row for row in job.iter_rows()) as rows:
         for row in progress.track(rows, total=len(tasks), description="Preparing"):
             yield unpack(row)

@@ -4,6 +4,7 @@ import logging
 import os
 
 import ray
+import ray.data
 
 # Workers share a machine with data tasks: a local cluster offers this many CPUs more than its workers take, else data
 # would wait for a CPU that never comes free.
@@ -20,9 +21,10 @@ def start(address: str | None = None, worker_cpus: int = 0) -> None:
     Raises:
         ValueError: the cluster has too few CPUs for the workers and one data task.
     """
+    # Progress is ours to show: Ray Data's bars, and the lines it writes in their place, would print over it.
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     if not ray.is_initialized():
-        # Progress is ours to show: Ray Data's bars and start-up lines would print over it.
-        os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
         os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
         local = (
             {}
