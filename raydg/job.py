@@ -7,6 +7,7 @@ that has it.
 
 import ast
 import inspect
+import sys
 import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, make_dataclass
@@ -47,7 +48,8 @@ def main(job: Experiment | Study, resources: Resources | None = None, args: Sequ
             changed = study.with_seeds(arguments.seeds) if arguments.seeds else study
             given = [owner.given() for owner in vars(arguments.settings).values()]
             changed = override_all(changed, {key: text for texts in given for key, text in texts.items()})
-            run(changed, arguments.resources, Console())
+            # Where nobody resizes the window, a table must not be squeezed into 80 columns.
+            run(changed, arguments.resources, Console(width=None if sys.stdout.isatty() else 160))
 
         bound.__doc__ = run.__doc__
         return bound
