@@ -8,9 +8,10 @@ from torchvision import tv_tensors
 
 from raydg.augmentation import Sample
 from raydg.experiment import Experiment
+from raydg.licence import Licence
 from raydg.plan import Plan
 from raydg.shards import PreparedDomain
-from raydg.types import Batch, Episode
+from raydg.types import Batch, Episode, Role
 
 TRAIN, VALIDATION = "train", "val"
 
@@ -32,6 +33,13 @@ def open_sources(experiment: Experiment, data: str) -> tuple[Plan, tuple[Prepare
                 "be trained on."
             )
     return Plan(experiment.seed, experiment.sampling, [domain.present(TRAIN) for domain in domains]), domains
+
+
+def licences(experiment: Experiment, data: str) -> tuple[Licence, ...]:
+    """Terms of all that the experiment's weights are made from: its sources, and the weights it starts with."""
+    _, domains = open_sources(experiment, data)
+    of_sources = (domain.manifest.licence for domain in domains)
+    return tuple(dict.fromkeys((*of_sources, *experiment.model.backbone.licences)))
 
 
 def assemble(experiment: Experiment, data: str, step: int, episode: int) -> Arrays:
@@ -67,5 +75,5 @@ def assemble(experiment: Experiment, data: str, step: int, episode: int) -> Arra
 def to_episode(arrays: Arrays) -> Episode:
     """The episode that the arrays of `assemble` hold, as tensors on the CPU."""
     tensors = {name: torch.from_numpy(arrays[name]) for name in ("images", "labels", "domains")}
-    roles = tuple("meta-test" if is_test else "meta-train" for is_test in arrays["meta_test"])
+    roles = tuple[Role, ...]("meta-test" if is_test else "meta-train" for is_test in arrays["meta_test"])
     return Episode(int(arrays["step"]), int(arrays["episode"]), Batch(**tensors), roles)

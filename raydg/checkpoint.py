@@ -9,13 +9,14 @@ at all.
         model.safetensors                weights and buffers
         training.pt                      optimiser state, loaded with weights_only=True
         experiment.json                  what it takes to rebuild the network
+        licences.json                    terms of the data and weights that went in
         validation.jsonl                 scores on the sources' validation splits and the development domain
 """
 
 import json
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from safetensors.torch import load_file, save_file
 
 from raydg.evaluation import Row, from_lines, to_lines
 from raydg.experiment import Experiment
+from raydg.licence import Licence
 from raydg.models import Network
 from raydg.values import decode, encode
 
@@ -56,6 +58,10 @@ class Checkpoint:
         """What resuming needs beyond the weights."""
         return torch.load(self.path / "training.pt", weights_only=True)
 
+    def licences(self) -> tuple[Licence, ...]:
+        """Terms of everything that the weights were made from; `commercial_use` combines them."""
+        return tuple(decode(Licence, each) for each in json.loads((self.path / "licences.json").read_text()))
+
     def rows(self) -> list[Row]:
         """Validation scores of this checkpoint."""
         return read_rows(self.path / "validation.jsonl")
@@ -64,7 +70,7 @@ class Checkpoint:
 def as_precise_as(experiment: Experiment, network: Network) -> Network:
     """The network in the experiment's weights' type, channels last in memory (see `Batch.to`)."""
     dtype = torch.float64 if experiment.precision == "float64" else torch.float32
-    return network.to(dtype=dtype, memory_format=torch.channels_last)
+    return network.to(dtype=dtype).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
 
 @dataclass(frozen=True)
@@ -119,7 +125,13 @@ class RunFolder:
         return there[step]
 
     def save(
-        self, experiment: Experiment, step: int, network: Network, training_state: dict[str, Any], rows: Iterable[Row]
+        self,
+        experiment: Experiment,
+        step: int,
+        network: Network,
+        training_state: dict[str, Any],
+        rows: Iterable[Row],
+        licences: Sequence[Licence],
     ) -> Checkpoint:
         """Write a checkpoint under another name and rename it when it is whole; one that is there already is the same
         one."""
@@ -133,6 +145,7 @@ class RunFolder:
         save_file(weights, unfinished / "model.safetensors")
         torch.save(training_state, unfinished / "training.pt")
         (unfinished / "experiment.json").write_text(json.dumps(encode(experiment), indent=1))
+        (unfinished / "licences.json").write_text(json.dumps(encode(tuple(licences)), indent=1))
         write_rows(unfinished / "validation.jsonl", rows)
         os.replace(unfinished, checkpoint.path)
         return checkpoint

@@ -17,22 +17,37 @@ def main(args: Sequence[str] | None = None) -> None:
         description="Domain generalisation on a Ray cluster: prepare data here, then run a job file of jobs/.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_data(commands)
     _add_prepare(commands)
+    _add_inspect(commands)
     _add_world(commands)
     given = vars(parser.parse_args(args))
     with readable_errors():
         given.pop("run")(**given)
 
 
+def _add_data(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    about = "list the datasets that raydg can prepare, or all that it knows of one: classes, splits, terms, layout"
+    parser = commands.add_parser("data", help=about, description=about)
+    parser.add_argument("dataset", nargs="?", help="its name in the catalogue, or a Python file with a DATASET")
+    parser.set_defaults(run=data)
+
+
 def _add_prepare(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     about = "turn a dataset as it was downloaded into Parquet shards and a manifest, checking every file on the way"
     parser = commands.add_parser("prepare", help=about, description=about)
-    parser.add_argument("dataset", help="its name in the catalogue; a wrong one lists them all")
-    parser.add_argument("raw", help="folder that holds it")
-    parser.add_argument("--out", default="data", help="folder of the prepared domains (default: %(default)s)")
+    parser.add_argument("dataset", help="its name in the catalogue (`raydg data`), or a Python file with a DATASET")
+    parser.add_argument("raw", help="folder that holds it, or URI of one (s3://bucket/gtav)")
+    parser.add_argument("--out", default="data", help="folder or URI of the prepared domains (default: %(default)s)")
     parser.add_argument("--label-space", metavar="NAME", help="classes to label it with (default: the dataset's first)")
+    parser.add_argument("--edition", metavar="NAME", help="how to read the folder (default: as what fits best)")
     parser.add_argument("--domains", nargs="+", metavar="NAME", help="which of its domains (default: all)")
     parser.add_argument("--splits", nargs="+", metavar="NAME", help="which of its splits (default: all)")
+    parser.add_argument(
+        "--accept-difference",
+        metavar="WHY",
+        help="prepare a copy that differs from what the dataset is expected to be; the manifest keeps the reason",
+    )
     parser.add_argument(
         "--skip-bad",
         type=int,
@@ -40,9 +55,22 @@ def _add_prepare(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         metavar="N",
         help="leave out and list up to N samples that cannot be used (default: 0)",
     )
+    parser.add_argument("--longest-side", type=int, metavar="PIXELS", help="scale larger images down to this")
+    parser.add_argument("--jpeg-quality", type=int, metavar="1-100", help="store all images as JPEG of this quality")
     parser.add_argument("--overwrite", action="store_true", help="prepare again what is there already")
     parser.add_argument("--address", help="Ray cluster to run on (default: one on this machine)")
     parser.set_defaults(run=prepare)
+
+
+def _add_inspect(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    about = "show what is in a prepared domain: its manifest, its classes, and a contact sheet of images with labels"
+    parser = commands.add_parser("inspect", help=about, description=about)
+    parser.add_argument(
+        "prepared", help="folder or URI of one prepared domain, or of several: data/cityscapes19/street"
+    )
+    parser.add_argument("--sheets", default=".", metavar="FOLDER", help="where contact sheets go (default: here)")
+    parser.add_argument("--images", type=int, default=12, metavar="N", help="images on a sheet (default: %(default)s)")
+    parser.set_defaults(run=inspect)
 
 
 def _add_world(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -60,13 +88,45 @@ def _add_world(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     parser.set_defaults(run=world)
 
 
-def prepare(dataset: str, raw: str, out: str, address: str | None, **options: Any) -> None:
+def data(dataset: str | None) -> None:
+    """Print the catalogue, or one entry of it."""
+    from rich.console import Console
+
+    from raydg.domains import catalogue
+    from raydg.listing import describe, overview
+
+    console = Console()
+    console.print(overview(catalogue.DATASETS) if dataset is None else describe(catalogue.dataset(dataset)))
+
+
+def prepare(
+    dataset: str,
+    raw: str,
+    out: str,
+    address: str | None,
+    longest_side: int | None,
+    jpeg_quality: int | None,
+    **options: Any,
+) -> None:
     """Run the preparation on a Ray cluster; see raydg.cluster.prepare."""
+    from raydg.domains import catalogue
+    from raydg.shards import Encoding
+
+    # Before Ray is imported and started, which takes seconds.
+    entry, encoding = catalogue.dataset(dataset), Encoding(longest_side, jpeg_quality)
+
     from raydg.cluster import session
     from raydg.cluster.prepare import prepare as run
 
     session.start(address)
-    run(dataset, raw, out, **options)
+    run(entry, raw, out, encoding=encoding, **options)
+
+
+def inspect(prepared: str, sheets: str, images: int) -> None:
+    """Print manifests and write contact sheets; see raydg.inspection."""
+    from raydg.inspection import inspect as run
+
+    run(prepared, sheets, images)
 
 
 def world(name: str, raw: str, train: int | None, val: int | None, seed: int) -> None:

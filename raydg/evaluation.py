@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from raydg.types import IGNORE, Task
+from raydg.types import Task, ignore_label
 from raydg.values import Value, conform, decode, encode
 
 RowRole = Literal["source-validation", "development", "target", "in-domain", "analysis"]
@@ -48,13 +48,13 @@ class Confusion:
 
     @classmethod
     def of(cls, labels: Tensor, predictions: Tensor, num_classes: int) -> "Confusion":
-        """Predicted class ids counted against labels: integers, of one shape and device. `IGNORE` labels do not count.
+        """Predicted class ids counted against labels: integers, of one shape and device. Ignored labels do not count.
 
         Raises:
             ValueError: the shapes differ, ids are no integers, or one that counts is outside 0 to num_classes - 1.
         """
-        if not 0 < num_classes <= IGNORE:
-            raise ValueError(f"num_classes is {num_classes}: it must be 1 to {IGNORE}, the label that does not count.")
+        if num_classes < 1:
+            raise ValueError(f"num_classes is {num_classes}: it must be 1 or more.")
         if labels.shape != predictions.shape:
             raise ValueError(
                 f"Labels have the shape {tuple(labels.shape)} and predictions {tuple(predictions.shape)}: "
@@ -63,14 +63,15 @@ class Confusion:
         for what, ids in (("labels", labels), ("predictions", predictions)):
             if ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
                 raise ValueError(f"The {what} are {ids.dtype}: they must be class ids, integers.")
-        counted = labels != IGNORE
+        ignored = ignore_label(num_classes)
+        counted = labels != ignored
         truth, predicted = labels[counted].long(), predictions[counted].long()
         for what, ids in (("label", truth), ("prediction", predicted)):
             wrong = ids[(ids < 0) | (ids >= num_classes)]
             if len(wrong):
                 raise ValueError(
                     f"{len(wrong)} {what}s are no classes, the first is {int(wrong[0])}: classes are 0 to "
-                    f"{num_classes - 1}, labels that do not count {IGNORE}. "
+                    f"{num_classes - 1}, labels that do not count {ignored}. "
                     "Compare the domain's label space with the network's."
                 )
         cells = torch.bincount(truth * num_classes + predicted, minlength=num_classes**2)
@@ -139,9 +140,9 @@ class Confusion:
         """Share of all that counts that is predicted right, in [0, 1]: of pixels, or of images (top-1)."""
         return float(_divide(self.counts.trace(), self.counts.sum()))
 
-    def score(self, task: Task) -> float:
-        """The one headline number, in percent: mean IoU for segmentation, accuracy for classification."""
-        return 100 * (self.mean_iou() if conform(task, Task, "task") == "segmentation" else self.accuracy())
+    def score(self, task: Task, classes: Sequence[int] | None = None) -> float:
+        """The one headline number, in percent: mean IoU, over some classes if given, or accuracy for classification."""
+        return 100 * (self.mean_iou(classes) if conform(task, Task, "task") == "segmentation" else self.accuracy())
 
     def _subset(self, classes: Sequence[int] | None) -> np.ndarray:
         if classes is None:

@@ -82,6 +82,8 @@ class Experiment(Value):
     """Ways of meeting the targets, each scored."""
     target_splits: tuple[str, ...] | None = None
     """Splits of a target that are scored; None: its validation split where it has one, else everything."""
+    scored_classes: tuple[str, ...] | None = None
+    """Classes that mean IoU averages over, None: all; pixels of the others do not count. SYNTHIA has 16 of the 19."""
     evaluation_size: tuple[int, int] | None = None
     """Height and width, pixels, that an image is resized to before it is predicted, or None for its own; scores are at
     the label's own size either way. Classifiers need it."""
@@ -110,6 +112,13 @@ class Experiment(Value):
         self.require(
             splits is None or 0 < len(splits) == len(set(splits)), "target_splits", "None or splits that differ"
         )
+        scored, classes = self.scored_classes, self.label_space.classes
+        self.require(
+            scored is None or (0 < len(scored) == len(set(scored)) and set(scored) <= set(classes)),
+            "scored_classes",
+            f"None or some of {', '.join(classes)}, each once",
+        )
+        self.require(scored is None or self.label_space.task == "segmentation", "scored_classes", "None for images")
         self.require(len(self.adaptations) >= 1, "adaptations", "at least one; TrainBN() is plain inference")
         labels = [adaptation.label for adaptation in self.adaptations]
         self.require(len(set(labels)) == len(labels), "adaptations", "adaptations with labels that differ")
@@ -183,6 +192,12 @@ class Experiment(Value):
         return sum(stage.steps for stage in self.stages)
 
     @property
+    def scored_ids(self) -> tuple[int, ...] | None:
+        """Ids of `scored_classes`."""
+        scored = self.scored_classes
+        return None if scored is None else tuple(map(self.label_space.classes.index, scored))
+
+    @property
     def source_names(self) -> tuple[str, ...]:
         """Names of the sources, told apart where one domain is listed more than once: `gtav`, `gtav:2`."""
         names = []
@@ -199,7 +214,7 @@ class Experiment(Value):
     def training_fingerprint(self) -> str:
         """SHA-256 of what decides the trained weights and their validation scores: all but the name, what judges them,
         and what is kept."""
-        judging = {"name", "targets", "target_splits", "adaptations", "selection", "keep_checkpoints"}
+        judging = {"name", "targets", "target_splits", "scored_classes", "adaptations", "selection", "keep_checkpoints"}
         return fingerprint({f.name: encode(getattr(self, f.name)) for f in fields(self) if f.name not in judging})
 
     def fold(self, *parts: int | str) -> int:

@@ -17,7 +17,7 @@ import torch
 import torch.distributed as dist
 
 from raydg.adaptation import TrainBN
-from raydg.assembly import VALIDATION, assemble, open_sources, to_episode
+from raydg.assembly import VALIDATION, assemble, licences, open_sources, to_episode
 from raydg.checkpoint import Checkpoint, RunFolder, as_precise_as, read_metrics, write_whole
 from raydg.evaluation import Confusion, Row, RowRole
 from raydg.experiment import Experiment, Stage
@@ -158,7 +158,8 @@ class _Training:
         """Validate, and write the checkpoint with its scores."""
         rows = validate(self.experiment, self.network, self.data, step, self.device)
         if _rank_and_size()[0] == 0:
-            self.folder.save(self.experiment, step, self.network, optimizer_state, rows)
+            terms = licences(self.experiment, self.data)
+            self.folder.save(self.experiment, step, self.network, optimizer_state, rows, terms)
             prune(self.experiment, self.folder)
         self.report(step)
 
@@ -232,7 +233,7 @@ def prune(experiment: Experiment, folder: RunFolder) -> None:
     for rule in rules:
         left = rows
         for _ in range(min(experiment.keep_checkpoints, len(steps))):
-            best = select(left, rule, experiment.label_space.task).step
+            best = select(left, rule, experiment.label_space.task, classes=experiment.scored_ids).step
             keep.add(best)
             left = [row for row in left if row.step != best]
     folder.prune(keep)

@@ -73,11 +73,12 @@ def table(title: str, scored: Sequence[tuple[Experiment, Sequence[Row]]], rule: 
     if not any(rows for _, rows in scored):
         raise ValueError(f"{title}: nothing has been scored yet. Run `train` and `evaluate` first.")
     experiments = [experiment for experiment, _ in scored]
-    spaces = {experiment.label_space.name for experiment in experiments}
+    spaces = {(experiment.label_space.name, experiment.scored_classes) for experiment in experiments}
     rules = {experiment.selection for experiment in experiments}
     if len(spaces) > 1 or len(rules) > 1:
         raise ValueError(
-            f"{title}: experiments of several label spaces {spaces} or selection rules {rules} have no common table."
+            f"{title}: experiments of several label spaces, scored classes or selection rules have no common table: "
+            f"{sorted(map(str, spaces))}, {sorted(rules)}."
         )
     space = experiments[0].label_space
     targets = tuple(dict.fromkeys(target for experiment in experiments for target in experiment.targets))
@@ -92,14 +93,15 @@ def table(title: str, scored: Sequence[tuple[Experiment, Sequence[Row]]], rule: 
             cell = by_seed.setdefault((experiment.name, row.adaptation), {}).setdefault(column, {})
             cell.setdefault(experiment.seed, []).append(row)
     cells = {
-        key: {target: _cell(seeds, space) for target, seeds in columns.items()} for key, columns in by_seed.items()
+        key: {target: _cell(seeds, experiments[0]) for target, seeds in columns.items()}
+        for key, columns in by_seed.items()
     }
     judged = [row for _, rows in scored for row in rows if row.role == "target"]
     images = {row.domain: f"{row.domain} {row.split} ({row.num_images} images)" for row in judged}
     seeds = sorted({experiment.seed for experiment in experiments})
     metric = "mIoU" if space.task == "segmentation" else "accuracy"
     notes = (
-        f"{metric} in percent over the {space.num_classes} classes of {space.name}"
+        f"{metric} in percent over {averaged(experiments[0])}"
         + (", classes found in neither truth nor prediction left out" if space.task == "segmentation" else ""),
         f"checkpoint selected by {rule or experiments[0].selection + '; targets are read only afterwards'}",
         "scored: " + ", ".join(images.values()),
@@ -110,9 +112,19 @@ def table(title: str, scored: Sequence[tuple[Experiment, Sequence[Row]]], rule: 
     return Table(title, targets, cells, sees, notes)
 
 
-def _cell(seeds: dict[int, list[Row]], space: LabelSpace) -> Estimate:
+def averaged(experiment: Experiment) -> str:
+    """The classes that a score averages over, in words."""
+    space, scored = experiment.label_space, experiment.scored_classes
+    if scored is None:
+        return f"the {space.num_classes} classes of {space.name}"
+    left_out = ", ".join(name for name in space.classes if name not in scored)
+    return f"{len(scored)} of the {space.num_classes} classes of {space.name} (without {left_out})"
+
+
+def _cell(seeds: dict[int, list[Row]], experiment: Experiment) -> Estimate:
+    task, classes = experiment.label_space.task, experiment.scored_ids
     return mean_and_standard_error(
-        [float(np.mean([r.confusion.score(space.task) for r in rows])) for rows in seeds.values()]
+        [float(np.mean([row.confusion.score(task, classes) for row in rows])) for rows in seeds.values()]
     )
 
 

@@ -31,7 +31,7 @@ class Resources(Value):
     address: str | None = None
     """Ray cluster to join (`auto`, `ray://host:10001`), or None for one on this machine."""
     data: str = "data"
-    """Folder of the prepared domains; on several machines one that all of them see."""
+    """Folder of the prepared domains, or its URI (s3://bucket/data); on several machines one that all of them see."""
     runs: str = "runs"
     """Folder of checkpoints and scores; on several machines one that all of them see."""
     tracking_uri: str | None = None
@@ -54,7 +54,7 @@ class Resources(Value):
         runs = os.path.abspath(os.path.expanduser(self.runs))
         return replace(
             self,
-            data=os.path.abspath(os.path.expanduser(self.data)),
+            data=self.data if "://" in self.data else os.path.abspath(os.path.expanduser(self.data)),
             runs=runs,
             tracking_uri=self.tracking_uri or f"sqlite:///{Path(runs) / 'mlflow.db'}",
         )

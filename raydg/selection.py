@@ -36,8 +36,14 @@ class Selected(Value):
     """What it was chosen for, in percent; None for "last", which looks at no score."""
 
 
-def select(rows: Sequence[Row], rule: Rule, task: Task, adaptation: str = SOURCE_STATISTICS) -> Selected:
-    """The checkpoint that `rule` chooses; of equal scores the earliest step.
+def select(
+    rows: Sequence[Row],
+    rule: Rule,
+    task: Task,
+    adaptation: str = SOURCE_STATISTICS,
+    classes: Sequence[int] | None = None,
+) -> Selected:
+    """The checkpoint that `rule` chooses by mean IoU over `classes` (None: all) or accuracy; of equals the earliest.
 
     - "source-validation": highest mean, over the source domains, of the score on their validation splits;
     - "development": highest score on the one development domain;
@@ -68,11 +74,16 @@ def select(rows: Sequence[Row], rule: Rule, task: Task, adaptation: str = SOURCE
         return Selected(step=max(row.step for row in deciding), rule=rule, score=None)
     if rule == "development" and len(names := {row.domain for row in deciding}) > 1:
         raise ValueError(f"Development rows are of {', '.join(sorted(names))}: there must be one development domain.")
-    step, score = _best(deciding, task)
+    step, score = _best(deciding, task, classes)
     return Selected(step=step, rule=rule, score=score)
 
 
-def select_oracle(target_rows: Sequence[Row], task: Task, adaptation: str = SOURCE_STATISTICS) -> Selected:
+def select_oracle(
+    target_rows: Sequence[Row],
+    task: Task,
+    adaptation: str = SOURCE_STATISTICS,
+    classes: Sequence[int] | None = None,
+) -> Selected:
     """The checkpoint with the highest mean score on the targets themselves, the earliest of equals: a bound, no result.
 
     Raises:
@@ -86,7 +97,7 @@ def select_oracle(target_rows: Sequence[Row], task: Task, adaptation: str = SOUR
                 f"The row of {row.domain!r} at step {row.step} has the role {row.role!r}: an oracle takes target rows."
             )
     _require_adaptation(target_rows, adaptation)
-    step, score = _best(target_rows, task)
+    step, score = _best(target_rows, task, classes)
     return Selected(step=step, rule="oracle", score=score)
 
 
@@ -98,7 +109,7 @@ def _require_adaptation(rows: Sequence[Row], adaptation: str) -> None:
         )
 
 
-def _best(rows: Sequence[Row], task: Task) -> tuple[int, float]:
+def _best(rows: Sequence[Row], task: Task, classes: Sequence[int] | None) -> tuple[int, float]:
     """Step and score of the highest mean over domains, the earliest of equals."""
     scores: dict[int, dict[tuple[str, str, int], float]] = {}
     for row in rows:
@@ -106,7 +117,7 @@ def _best(rows: Sequence[Row], task: Task) -> tuple[int, float]:
         where = f"of {row.domain!r} ({row.split}, order {row.order}) at step {row.step}"
         if (row.domain, row.split, row.order) in of_step:
             raise ValueError(f"There are two rows {where}: keep one.")
-        score = row.confusion.score(task)
+        score = row.confusion.score(task, classes)
         if math.isnan(score):
             raise ValueError(f"The score {where} is NaN: nothing was counted, check the labels of that split.")
         of_step[row.domain, row.split, row.order] = score

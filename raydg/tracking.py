@@ -23,6 +23,7 @@ from mlflow.exceptions import MlflowException
 from raydg.checkpoint import RunFolder, read_metrics
 from raydg.evaluation import Row
 from raydg.experiment import Experiment, Study, settings
+from raydg.licence import commercial_use
 from raydg.types import Task
 from raydg.values import Value, encode, fingerprint
 
@@ -93,7 +94,7 @@ class Tracker:
             run = self.run_of(experiment)
             if self.client.get_run(run).data.tags.get("raydg.targets") != content:
                 for row in rows:
-                    self._log_metrics(run, row_metrics(row, names, experiment.label_space.task))
+                    self._log_metrics(run, row_metrics(row, names, experiment.label_space.task, experiment.scored_ids))
                 self.client.set_tag(run, "raydg.targets", content)
             self.client.set_tag(run, "raydg.selected_checkpoint", str(folder.checkpoint_at(rows[0].step).path))
             self.client.set_tag(run, "raydg.selection", experiment.selection)
@@ -183,8 +184,9 @@ class Tracker:
                 continue
             classes, task = experiment.label_space.classes, experiment.label_space.task
             for row in checkpoint.rows():
-                self._log_metrics(run, row_metrics(row, classes, task))
+                self._log_metrics(run, row_metrics(row, classes, task, experiment.scored_ids))
             self.client.set_tag(run, f"{CHECKPOINT_TAG}{checkpoint.step}", str(checkpoint.path))
+            self.client.set_tag(run, "raydg.commercial_use", commercial_use(checkpoint.licences()))
             state.checkpoints.add(checkpoint.step)
 
     def _log_metrics(self, run: str, metrics: list[Metric]) -> None:
@@ -212,13 +214,13 @@ def step_metrics(line: dict[str, float]) -> list[Metric]:
     return [Metric(f"train/{name}", value, _now(), int(line["step"])) for name, value in line.items() if name != "step"]
 
 
-def row_metrics(row: Row, classes: Sequence[str], task: Task) -> list[Metric]:
+def row_metrics(row: Row, classes: Sequence[str], task: Task, scored: Sequence[int] | None = None) -> list[Metric]:
     """A row's headline score and per-class scores, in percent, under names that say role, domain, adaptation and
     order."""
     name = f"{row.role}/{row.domain}/{metric_name(row.adaptation)}" + (f"/order {row.order}" if row.order else "")
     headline = "mIoU" if task == "segmentation" else "accuracy"
     per_class = row.confusion.iou() if task == "segmentation" else row.confusion.class_accuracy()
-    scores = {headline: row.confusion.score(task)}
+    scores = {headline: row.confusion.score(task, scored)}
     scores |= {f"per class/{label}": 100 * float(score) for label, score in zip(classes, per_class, strict=True)}
     return [Metric(f"{name}/{metric_name(key)}", value, _now(), row.step) for key, value in scores.items()]
 

@@ -16,7 +16,13 @@ from torch import Tensor
 
 from raydg.domains.labels import IGNORE
 
-__all__ = ["IGNORE", "Batch", "Episode", "Role", "Task"]
+__all__ = ["IGNORE", "Batch", "Episode", "Role", "Task", "ignore_label"]
+
+
+def ignore_label(num_classes: int) -> int:
+    """The label that neither trains nor counts: `IGNORE`, or one that never occurs where 255 is a class."""
+    return IGNORE if num_classes <= IGNORE else -1
+
 
 Task = Literal["segmentation", "classification"]
 Role = Literal["meta-train", "meta-test"]

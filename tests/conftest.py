@@ -1,8 +1,12 @@
 """A small prepared street world that every test may read, and an experiment on it that takes a second."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
+import boto3
 import pytest
+from moto.server import ThreadedMotoServer
 
 from raydg.adaptation import IaBN, TargetNorm, TrainBN
 from raydg.augmentation import Augmentation, HorizontalFlip, RandomScaleCrop
@@ -50,3 +54,25 @@ def experiment() -> Experiment:
 @pytest.fixture
 def runs(tmp_path: Path) -> str:
     return str(tmp_path / "runs")
+
+
+@pytest.fixture(scope="session")
+def object_store() -> Iterator[str]:
+    """Address of a server on this machine that speaks S3."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ACCESS_KEY_ID", "anyone")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "anything")
+        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        server.start()
+        yield "{}:{}".format(*server.get_host_and_port())
+        server.stop()
+
+
+@pytest.fixture
+def s3(object_store: str) -> str:
+    """URI of an empty bucket of the test's own."""
+    bucket = f"raydg-{uuid4().hex}"
+    client = boto3.client("s3", endpoint_url=f"http://{object_store}", region_name="us-east-1")
+    client.create_bucket(Bucket=bucket)
+    return f"s3://{bucket}?endpoint_override={object_store}&scheme=http&region=us-east-1"

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from raydg.evaluation import Confusion, Row, from_lines, to_lines
+from raydg.methods.method import cross_entropy
 from raydg.types import IGNORE
 from raydg.values import decode, encode
 
@@ -151,11 +152,19 @@ def test_ids_that_are_no_classes_are_refused(labels, predictions, message):
         Confusion.of(torch.tensor(labels), torch.tensor(predictions), K)
 
 
-@pytest.mark.parametrize("num_classes", [0, 256])
-def test_label_spaces_that_cannot_be_counted_are_refused(num_classes):
+def test_no_classes_are_refused():
     ids = torch.zeros(1, dtype=torch.int64)
-    with pytest.raises(ValueError, match=f"num_classes is {num_classes}: it must be 1 to 255"):
-        Confusion.of(ids, ids, num_classes)
+    with pytest.raises(ValueError, match="num_classes is 0: it must be 1 or more"):
+        Confusion.of(ids, ids, 0)
+
+
+def test_255_is_a_class_where_there_are_more_and_trains_and_counts_there():
+    labels, predictions = torch.tensor([255, 255, 3]), torch.tensor([255, 3, 3])
+    assert Confusion.of(labels, predictions, 345).accuracy() == pytest.approx(2 / 3)
+    assert Confusion.of(torch.tensor([255, 3]), torch.tensor([3, 3]), 255).accuracy() == 1.0
+    logits = torch.randn(3, 345, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    expected = -sum(logits[i].softmax(0)[labels[i]].log() for i in range(3)) / 3
+    assert cross_entropy(logits, labels).item() == pytest.approx(expected.item())
 
 
 @pytest.mark.parametrize(

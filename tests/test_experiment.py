@@ -96,6 +96,7 @@ def test_how_an_experiment_runs_is_no_part_of_it() -> None:
         {"target_splits": ("val",)},
         {"adaptations": (TrainBN(),)},
         {"selection": "last"},
+        {"scored_classes": ("sky", "drivable")},
         {"keep_checkpoints": 2},
     ],
 )
@@ -164,6 +165,8 @@ PROPORTIONAL = Sampling(2, balance="proportional")
         ({"evaluation_size": (0, 64)}, r"Experiment\.evaluation_size is \(0, 64\): it must be None or 1 or more"),
         ({"validate_every": 0}, r"Experiment\.validate_every is 0: it must be None or 1 or more"),
         ({"keep_checkpoints": 0}, r"Experiment\.keep_checkpoints is 0: it must be None or 1 or more"),
+        ({"scored_classes": ()}, r"Experiment\.scored_classes is \(\): it must be None or some of .*, each once"),
+        ({"scored_classes": ("moon",)}, r"Experiment\.scored_classes is \('moon',\)"),
         ({"seed": "three"}, r"Experiment\.seed is 'three' \(str\): it must be int"),
         ({"selection": "best"}, "is 'best': it must be one of 'source-validation', 'development', 'last'"),
     ],

@@ -15,9 +15,9 @@ FILES = sorted(path for folder in ("raydg", "jobs", "search_spaces") for path in
 CORNERS = {"ray": ("raydg/cluster/", "search_spaces/"), "mlflow": ("raydg/tracking.py",)}
 """Where the two heavy packages may be imported."""
 
-FOUNDATION = {"values", "seeds", "types"}
+FOUNDATION = {"values", "seeds", "types", "licence", "storage"}
 BELOW = {
-    "domains": {"values", "seeds"},
+    "domains": FOUNDATION - {"types"},
     "models": FOUNDATION | {"domains"},
     "methods": FOUNDATION | {"domains", "models"},
     "adaptation": FOUNDATION | {"domains", "models"},

@@ -14,6 +14,7 @@ from raydg.assembly import assemble, open_sources
 from raydg.checkpoint import RunFolder, read_metrics
 from raydg.evaluation import Confusion
 from raydg.experiment import Experiment, Stage, override
+from raydg.licence import commercial_use
 from raydg.methods import ERM, MLDG
 from raydg.optimization import SGD, Adam
 from raydg.shards import PreparedDomain
@@ -43,6 +44,13 @@ def train(experiment: Experiment, data: str, runs: str, stop_at: int | None = No
 
 def weights(folder: RunFolder, step: int) -> dict[str, torch.Tensor]:
     return load_file(folder.checkpoint_at(step).path / "model.safetensors")
+
+
+def test_checkpoints_carry_the_terms_of_what_they_are_made_of(experiment, prepared, runs):
+    folder = train(experiment, prepared, runs)
+    for checkpoint in folder.checkpoints():
+        (licence,) = checkpoint.licences()
+        assert licence.of == "Street world" and commercial_use(checkpoint.licences()) == "yes"
 
 
 def assert_same_training(one: RunFolder, other: RunFolder) -> None:

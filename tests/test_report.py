@@ -120,6 +120,20 @@ def test_segmentation_is_scored_by_mean_iou_over_the_classes_found() -> None:
     assert "mIoU in percent over the 3 classes of two, classes found in neither truth nor prediction" in made.notes[0]
 
 
+def test_a_table_over_some_classes_says_which_are_left_out() -> None:
+    space = replace(TWO, task="segmentation", classes=("a", "b", "c"), palette=((0, 0, 0),) * 3)
+    experiment = replace(
+        ERM_0, label_space=space, model=DeepLabV3Plus(SmallNet()), targets=("sketch",), scored_classes=("c", "a")
+    )
+    counts = ((30, 10, 0), (20, 40, 0), (5, 0, 15))  # without the row of b: IoU of a 30/45, of c 15/20
+    made = table("t", [(experiment, [replace(row("sketch", "t-BN", 0), counts=counts)])])
+    assert made.lines() == [["ERM", "t-BN", "one image", f"{100 * (30 / 45 + 15 / 20) / 2:.2f}"]]
+    assert "mIoU in percent over 2 of the 3 classes of two (without b), classes found" in made.notes[0]
+    with pytest.raises(ValueError, match="several label spaces, scored classes"):
+        rows = [replace(row("sketch", "t-BN", 0), counts=counts)]
+        table("t", [(experiment, rows), (replace(experiment, name="all", scored_classes=None), rows)])
+
+
 def test_markdown_is_a_table_whatever_the_names_hold() -> None:
     made = table("a study", [(replace(ERM_0, name="n|m"), [row("sketch", "t-BN", 60)])])
     title, grid, notes = made.markdown().strip().split("\n\n")
@@ -135,7 +149,7 @@ def test_markdown_is_a_table_whatever_the_names_hold() -> None:
 @pytest.mark.parametrize(
     ("other", "message"),
     [
-        ({"label_space": replace(TWO, name="other")}, "several label spaces .*other"),
+        ({"label_space": replace(TWO, name="other")}, "several label spaces, .*other"),
         ({"selection": "last"}, "selection rules .*last"),
     ],
 )

@@ -1,5 +1,6 @@
 import math
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -40,6 +41,16 @@ def test_the_headline_score_of_the_task_decides():
     assert select(rows, "source-validation", "classification").step == 20
     chosen = select(rows, "source-validation", "segmentation")
     assert (chosen.step, chosen.score) == (10, pytest.approx((iou(100) + iou(30)) / 2))
+
+
+def test_only_the_classes_that_are_scored_decide():
+    good_at_0 = replace(row(10, "sun", 0), counts=((90, 10), (100, 0)))
+    good_at_1 = replace(row(20, "sun", 0), counts=((0, 100), (0, 100)))
+    for classes, step in (((0,), 10), ((1,), 20)):
+        chosen = select([good_at_0, good_at_1], "source-validation", "segmentation", classes=classes)
+        assert chosen.step == step and chosen.score == pytest.approx({10: 90, 20: 100}[step])
+        oracle = [replace(each, role="target") for each in (good_at_0, good_at_1)]
+        assert select_oracle(oracle, "segmentation", classes=classes).step == step
 
 
 def test_the_order_of_the_rows_decides_nothing():

@@ -144,7 +144,7 @@ def test_validation_and_target_scores_are_recorded_per_class_with_what_they_stem
     network = EXPERIMENT.model.build(SPACE)
     tracker = tracker_of(study, store)
     with tracker.following(EXPERIMENT, folder):
-        checkpoint = folder.save(EXPERIMENT, 5, network, {}, [VALIDATION])
+        checkpoint = folder.save(EXPERIMENT, 5, network, {}, [VALIDATION], [])
     label = EXPERIMENT.adaptations[1].label
     targets = [
         replace(VALIDATION, role="target", domain="street/night", adaptation=label, order=order) for order in (0, 1)

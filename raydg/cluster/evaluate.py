@@ -27,7 +27,9 @@ def evaluate(experiment: Experiment, folder: RunFolder, resources: Resources) ->
     Returns:
         The target rows of the selected checkpoint, one per domain, adaptation and order.
     """
-    selected = select(folder.validation_rows(), experiment.selection, experiment.label_space.task)
+    selected = select(
+        folder.validation_rows(), experiment.selection, experiment.label_space.task, classes=experiment.scored_ids
+    )
     return score_targets(experiment, folder, selected, resources)
 
 
@@ -46,7 +48,9 @@ def evaluate_oracle(experiment: Experiment, folder: RunFolder, resources: Resour
     rows = []
     for checkpoint in folder.checkpoints():
         rows += score_targets(plain, folder, Selected(step=checkpoint.step, rule="oracle", score=None), resources)
-    return score_targets(experiment, folder, select_oracle(rows, experiment.label_space.task), resources)
+    return score_targets(
+        experiment, folder, select_oracle(rows, experiment.label_space.task, classes=experiment.scored_ids), resources
+    )
 
 
 def score_targets(experiment: Experiment, folder: RunFolder, selected: Selected, resources: Resources) -> list[Row]:

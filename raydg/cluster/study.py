@@ -112,7 +112,7 @@ def selected_rows(experiment: Experiment, resources: Resources) -> list[Row]:
     rows = folder.validation_rows()
     if not rows:
         return []
-    step = select(rows, experiment.selection, experiment.label_space.task).step
+    step = select(rows, experiment.selection, experiment.label_space.task, classes=experiment.scored_ids).step
     labels = {adaptation.label for adaptation in experiment.adaptations}
     sources = [row for row in rows if row.step == step and row.role == "source-validation"]
     targets = [row for row in read_rows(folder.targets) if row.step == step and row.domain in experiment.targets]
@@ -162,7 +162,9 @@ def _prediction_columns(
     """What an experiment predicts under each of its adaptations; the samples are one batch where an adaptation sees a
     batch."""
     folder = trained(experiment, resources)
-    step = select(folder.validation_rows(), experiment.selection, experiment.label_space.task).step
+    step = select(
+        folder.validation_rows(), experiment.selection, experiment.label_space.task, classes=experiment.scored_ids
+    ).step
     network = folder.checkpoint_at(step).network(resources.device)
     space, size = experiment.label_space, experiment.evaluation_size
     device, dtype = next(network.parameters()).device, next(network.parameters()).dtype

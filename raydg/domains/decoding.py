@@ -2,12 +2,14 @@
 
 import io
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from raydg.domains.labels import Colour
+from raydg.storage import Place
 
 STORED_AS_THEY_ARE = ("JPEG", "PNG")
 BECOME_RGB = ("RGBA", "L", "LA", "P", "1", "CMYK")
@@ -18,7 +20,29 @@ class BadSample(ValueError):
     """A sample that cannot be used: the message names the file and says what is wrong with it."""
 
 
-def decode(path: Path) -> tuple[bytes, Image.Image]:
+@dataclass(frozen=True)
+class RawImage:
+    """An image as it will be stored, and its pixels."""
+
+    data: bytes
+    """A file that any decoder turns into 8-bit RGB."""
+    pixels: Image.Image
+    """Decoded, mode RGB."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height."""
+        return self.pixels.size
+
+
+class HasImage(Protocol):
+    """A `RawSample`, as far as its image goes."""
+
+    @property
+    def image(self) -> Place: ...
+
+
+def decode(path: Place) -> tuple[bytes, Image.Image]:
     """A file's bytes and the image in them, with every pixel decoded.
 
     Raises:
@@ -35,8 +59,8 @@ def decode(path: Path) -> tuple[bytes, Image.Image]:
     return data, image
 
 
-def read_rgb(path: Path) -> tuple[bytes, int, int]:
-    """An image file as bytes that any decoder turns into 8-bit RGB, its height and its width.
+def read_image(sample: HasImage) -> RawImage:
+    """The image in a sample's file.
 
     JPEG and PNG files that are RGB keep their bytes. Greyscale, palette, CMYK and RGBA ones, and other formats, become
     RGB PNG here, once, so that no reader has to ask; transparency is dropped, not composed. EXIF orientation is not
@@ -45,37 +69,55 @@ def read_rgb(path: Path) -> tuple[bytes, int, int]:
     Raises:
         BadSample: as `decode`, or pixels of more than 8 bits.
     """
+    path = sample.image
     data, image = decode(path)
     if image.mode == "RGB" and image.format in STORED_AS_THEY_ARE:
-        return data, image.height, image.width
+        return RawImage(data, image)
     if image.mode not in (*BECOME_RGB, "RGB"):
         raise BadSample(f"{path} has pixels of mode {image.mode!r}; an image must be RGB or {', '.join(BECOME_RGB)}")
     # By way of RGBA, for Pillow warns when it drops a palette's transparency.
     rgb = image.convert("RGBA").convert("RGB") if image.mode == "P" else image.convert("RGB")
+    return RawImage(png(rgb), rgb)
+
+
+def png(image: Image.Image) -> bytes:
+    """An image as a PNG file."""
     buffer = io.BytesIO()
-    rgb.save(buffer, format="PNG")
-    return buffer.getvalue(), image.height, image.width
+    image.save(buffer, format="PNG")
+    return buffer.getvalue()
 
 
-def read_ids(path: Path) -> np.ndarray:
+def decode_labels(path: Place) -> Image.Image:
+    """The image in a label file.
+
+    Raises:
+        BadSample: as `decode`, or a JPEG file.
+    """
+    _, image = decode(path)
+    if image.format == "JPEG":
+        raise BadSample(f"{path} is a JPEG file: its compression changes class ids. Get the lossless label maps")
+    return image
+
+
+def read_ids(path: Place) -> np.ndarray:
     """A label file whose single channel (or palette index) is the class id: (h, w) uint8 or uint16.
 
     Raises:
-        BadSample: as `decode`, or a file with colours in it.
+        BadSample: as `decode_labels`, or a file with colours in it.
     """
-    _, image = decode(path)
+    image = decode_labels(path)
     if image.mode not in HOLD_IDS:
         raise BadSample(f"{path} has pixels of mode {image.mode!r}; class ids need one channel of 8 or 16 bits")
     return np.asarray(image)
 
 
-def read_colours(path: Path, colours: Sequence[Colour]) -> np.ndarray:
+def read_colours(path: Place, colours: Sequence[Colour]) -> np.ndarray:
     """A label file painted in `colours`, as the position of every pixel's colour in that list: (h, w) uint8.
 
     Raises:
-        BadSample: as `decode`, or a colour that is not in the list.
+        BadSample: as `decode_labels`, or a colour that is not in the list.
     """
-    _, image = decode(path)
+    image = decode_labels(path)
     pixels = np.asarray(image.convert("RGB"), dtype=np.uint32)
     packed = pixels[..., 0] << 16 | pixels[..., 1] << 8 | pixels[..., 2]
     known = np.array([red << 16 | green << 8 | blue for red, green, blue in colours], dtype=np.uint32)
@@ -88,3 +130,29 @@ def read_colours(path: Path, colours: Sequence[Colour]) -> np.ndarray:
         more = ", …" if strange.size > 8 else ""
         raise BadSample(f"{path} has {strange.size} colours that stand for no class: {named}{more}")
     return ids
+
+
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+
+def read_red_of_16_bits(path: Place) -> np.ndarray:
+    """A label file, a PNG of three channels of 16 bits, whose red one is the class id: (h, w) uint16.
+
+    Pillow halves such files to the upper 8 bits, which are 0 for any id below 256; hence OpenCV.
+
+    Raises:
+        BadSample: the file is missing, broken or of another format.
+    """
+    import cv2  # here, for it takes longer to import than all of the catalogue
+
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise BadSample(f"{path} cannot be decoded: {error}") from None
+    bits, colours = data[24:25], data[25:26]  # of the header, which stands first in every PNG; 2 is RGB
+    if not data.startswith(PNG_SIGNATURE) or (bits, colours) != (b"\x10", b"\x02"):
+        raise BadSample(f"{path} is no PNG of three channels of 16 bits, of which red is the class id")
+    image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
+    if image is None:
+        raise BadSample(f"{path} cannot be decoded: it is truncated or damaged")
+    return np.ascontiguousarray(image[..., 2])  # OpenCV's order is blue, green, red

@@ -1,12 +1,13 @@
 """Label spaces: what the classes are called, and how they are painted."""
 
+import colorsys
 from dataclasses import dataclass
 from typing import Literal
 
 from raydg.values import Value
 
 IGNORE = 255
-"""Label of a pixel that neither trains nor counts."""
+"""Label of a pixel that neither trains nor counts. A label space of more than 255 classes, for images, has none."""
 
 Colour = tuple[int, int, int]
 
@@ -16,7 +17,8 @@ class LabelSpace(Value):
     """The classes that a prepared domain is labelled with; class c has the id c, `IGNORE` has none.
 
     Raises:
-        ValueError: no class, more than 255, a name that stands twice, or as many colours as classes not given.
+        ValueError: no class, more than 255 for pixels or 65,535 for images, a name that stands twice, or not as many
+            colours as classes.
     """
 
     name: str
@@ -30,13 +32,33 @@ class LabelSpace(Value):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.require(0 < len(self.classes) <= IGNORE, "classes", "1 to 255 names")
+        most = IGNORE if self.task == "segmentation" else 0xFFFF
+        self.require(0 < len(self.classes) <= most, "classes", f"1 to {most} names")
         self.require(len(set(self.classes)) == len(self.classes), "classes", "names that differ")
         self.require(len(self.palette) == len(self.classes), "palette", f"{len(self.classes)} colours, one a class")
 
     @property
     def num_classes(self) -> int:
         return len(self.classes)
+
+    def without(self, *classes: str, name: str) -> "LabelSpace":
+        """The space called `name` that lacks some of the classes.
+
+        Raises:
+            ValueError: one of them is not in this space.
+        """
+        strangers = set(classes) - set(self.classes)
+        if strangers:
+            raise ValueError(f"{self.name} has no class {', '.join(sorted(strangers))}: it has {self.classes}.")
+        kept = [i for i, each in enumerate(self.classes) if each not in classes]
+        return LabelSpace(name, self.task, tuple(self.classes[i] for i in kept), tuple(self.palette[i] for i in kept))
+
+
+def spread_palette(num_classes: int) -> tuple[Colour, ...]:
+    """Colours for classes that have none of their own: hues a golden angle apart, three brightnesses in turn."""
+    hues = ((i * 0.618034) % 1.0 for i in range(num_classes))
+    colours = (colorsys.hsv_to_rgb(hue, 0.75, (0.9, 0.65, 0.45)[i % 3]) for i, hue in enumerate(hues))
+    return tuple((round(255 * red), round(255 * green), round(255 * blue)) for red, green, blue in colours)
 
 
 CITYSCAPES_19 = LabelSpace(
@@ -53,6 +75,12 @@ CITYSCAPES_19 = LabelSpace(
     ),
 )  # fmt: skip
 """The 19 training classes of Cityscapes in the order of its trainIds, with its palette."""
+
+SYNTHIA_16 = CITYSCAPES_19.without("terrain", "truck", "train", name="synthia16")
+"""The 16 of the 19 classes that SYNTHIA-RAND-CITYSCAPES is labelled with."""
+
+SYNTHIA_13 = SYNTHIA_16.without("wall", "fence", "pole", name="synthia13")
+"""The 13 of them that part of the literature scores when it trains on SYNTHIA (its "mIoU*")."""
 
 IDD_LEVEL1 = LabelSpace(
     name="idd_level1",

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from raydg.models import Network
-from raydg.types import IGNORE, Batch, Episode, Role
+from raydg.types import Batch, Episode, Role, ignore_label
 from raydg.values import Value
 
 Part = Literal["encoder", "decoder", "both"]
@@ -70,15 +70,16 @@ class Method(Value, ABC):
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean cross-entropy over the labels that are not `IGNORE`; zero, not NaN, where there are none.
+    """Mean cross-entropy over the labels that are not ignored; zero, not NaN, where there are none.
 
     Args:
         logits: (b, k, h, w) or (b, k), any floating type; the sum is taken in float32 at least.
         labels: (b, h, w) or (b,) int64.
     """
     logits = logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
-    total = F.cross_entropy(logits, labels, ignore_index=IGNORE, reduction="sum")
-    return total / (labels != IGNORE).sum().clamp(min=1)
+    ignored = ignore_label(logits.shape[1])
+    total = F.cross_entropy(logits, labels, ignore_index=ignored, reduction="sum")
+    return total / (labels != ignored).sum().clamp(min=1)
 
 
 class Objective(nn.Module):

@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 
 from torch import nn
 
+from raydg.licence import Licence
 from raydg.models.network import Encoder
 from raydg.values import Value
 
@@ -26,6 +27,11 @@ class Backbone(Value, ABC):
 
         The cut follows one rule: pretrained weights fill the encoder, what is new for every label space is the decoder.
         """
+
+    @property
+    def licences(self) -> tuple[Licence, ...]:
+        """Terms of the pretrained weights; none for random ones."""
+        return ()
 
     @abstractmethod
     def load_weights(self, encoder: Encoder) -> None:

@@ -4,11 +4,13 @@ import logging
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import ClassVar, Self
 
 import torch
 from torch import nn
 
+from raydg.licence import Licence
 from raydg.models.backbone import Backbone
 from raydg.models.network import Encoder
 from raydg.models.weights import IMAGENET, SUFFIXES, State, download, misfit, read, suffix
@@ -48,6 +50,15 @@ class TorchvisionBackbone(Backbone):
         """The value without its weights, as code: SqueezeNet('1.0')."""
         which = ", ".join(repr(getattr(self, f.name)) for f in fields(self) if f.name != "weights")
         return f"{type(self).__name__}({which})"
+
+    @property
+    def licences(self) -> tuple[Licence, ...]:
+        if self.weights is None:
+            return ()
+        if self.weights == IMAGENET:
+            terms = "torchvision, BSD-3-Clause, states none for its weights; the images of ImageNet are for research."
+            return (Licence(f"ImageNet weights of {self.name}", terms, "unknown"),)
+        return (Licence(f"weights {Path(self.weights).name} of {self.name}", "The file states none.", "unknown"),)
 
     def load_weights(self, encoder: Encoder) -> None:
         if self.weights is None:

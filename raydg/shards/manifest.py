@@ -2,16 +2,18 @@
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from raydg.domains.labels import LabelSpace
+from raydg.licence import Licence
+from raydg.shards.encoding import Effect, Encoding
+from raydg.storage import Place
 from raydg.values import Value, decode, encode
 
-FORMAT = 1
+FORMAT = 2
 """Version of the prepared format; readers refuse every other."""
 
-MANIFEST, INDEX = "manifest.json", "index.parquet"
+MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True)
@@ -37,16 +39,29 @@ class SplitSummary(Value):
     """Pixels that have no class."""
     frequencies: tuple[float, ...]
     """`class_counts` as a part of their sum."""
+    effect: Effect
+    """What storing the images did to them."""
     shards: tuple[ShardFile, ...]
 
 
 @dataclass(frozen=True)
 class Skipped(Value):
-    """A sample that was left out because it could not be used."""
+    """A sample that was left out, and why."""
 
     sample_id: str
     split: str
     reason: str
+
+
+@dataclass(frozen=True)
+class NamedPart(Value):
+    """The first samples of a split under a name."""
+
+    name: str
+    split: str
+    num_samples: int
+    source: str
+    """Who scored this part."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,20 +74,39 @@ class Manifest(Value):
     dataset: str
     domain: str
     task: Literal["segmentation", "classification"]
+    edition: str
+    """Release or on-disk form of the dataset that the raw folder was read as."""
     label_space: LabelSpace
     label_table: str
-    """`LabelTable.version` of the table that mapped the labels."""
+    """Version of the table that mapped the labels."""
     splits: tuple[SplitSummary, ...]
+    subsets: tuple[NamedPart, ...]
     skipped: tuple[Skipped, ...]
+    """Samples that could not be used."""
+    excluded: tuple[Skipped, ...]
+    """Samples that the dataset's own rule takes out."""
+    contract: str
+    """Edition of the dataset that the copy was compared with; empty if none is described."""
+    differences: tuple[str, ...]
+    """In what the copy differs from it."""
+    accepted: str
+    """Why the differences were accepted."""
+    remarks: tuple[str, ...]
+    """What else the comparison showed."""
+    encoding: Encoding
     row_group_bytes: int
     """Bytes at which a row group is full."""
     index_sha256: str
-    """Of `index.parquet`, which holds a hash of every sample: one name for all of the content."""
+    """Of the index, which holds a hash of every sample: one name for all of the content."""
     layout: str
     """How the raw folder had to look."""
-    licence: str
-    commercial_use: Literal["yes", "no", "unknown"]
+    licence: Licence
     citation: str
+
+    @property
+    def index(self) -> str:
+        """Name of the index file."""
+        return f"index-{self.index_sha256[:12]}.parquet"
 
     @property
     def num_samples(self) -> int:
@@ -83,11 +117,11 @@ class Manifest(Value):
         """Of all shards together."""
         return sum(shard.num_bytes for split in self.splits for shard in split.shards)
 
-    def write(self, folder: Path) -> None:
-        (folder / MANIFEST).write_text(json.dumps(encode(self), indent=2) + "\n")
+    def write(self, folder: Place) -> None:
+        (folder / MANIFEST).write_bytes((json.dumps(encode(self), indent=2) + "\n").encode())
 
     @staticmethod
-    def read(folder: Path) -> "Manifest":
+    def read(folder: Place) -> "Manifest":
         """The manifest in `folder`.
 
         Raises:

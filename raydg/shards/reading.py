@@ -4,7 +4,6 @@ import hashlib
 import io
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,8 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from raydg.domains.labels import LabelSpace
-from raydg.shards.manifest import INDEX, MANIFEST, Manifest
+from raydg.shards.manifest import MANIFEST, Manifest
+from raydg.storage import Location, Place
 
 OPEN_SHARDS = 256
 """Shards that a process keeps open; each holds a file handle."""
@@ -37,21 +37,21 @@ class PreparedDomain:
     The samples of a split have positions 0 to `num_samples(split)` - 1, in the order of the index.
     """
 
-    folder: Path
+    folder: Place
     manifest: Manifest
 
     @classmethod
-    def open(cls, root: str | Path, label_space: LabelSpace, domain: str) -> "PreparedDomain":
+    def open(cls, root: Location, label_space: LabelSpace, domain: str) -> "PreparedDomain":
         """The domain prepared under `root` for `label_space`.
 
         Raises:
             ValueError: it is not prepared there, or with other classes, or its manifest is unusable.
         """
-        root = Path(root).absolute()
+        root = Place.at(root)
         folder = root / label_space.name / domain
         command = f"raydg prepare {domain.partition('/')[0]} FOLDER --out {root} --label-space {label_space.name}"
         if not (folder / MANIFEST).is_file():
-            there = sorted(path.parent.relative_to(root).as_posix() for path in root.glob(f"*/**/{MANIFEST}"))
+            there = [path.removesuffix(f"/{MANIFEST}") for path in root.files() if path.endswith(f"/{MANIFEST}")]
             raise ValueError(
                 f"domain {domain!r} is not prepared for the label space {label_space.name!r} in {root}; "
                 f"there are {', '.join(there) or 'no domains'}. Prepare it with: {command}"
@@ -74,6 +74,7 @@ class PreparedDomain:
 
     @property
     def splits(self) -> tuple[str, ...]:
+        """What is stored. Named parts of it (`Manifest.subsets`) can be asked for in the place of a split."""
         return tuple(split.name for split in self.manifest.splits)
 
     def num_samples(self, split: str) -> int:
@@ -87,15 +88,21 @@ class PreparedDomain:
         return np.stack([self._rows(split)["height"], self._rows(split)["width"]], axis=1)
 
     def labels(self, split: str) -> np.ndarray:
-        """Class id of every image: (n,) int16; -1 for segmentation."""
+        """Class id of every image of a domain for classification: (n,) uint16."""
         return self._rows(split)["label"]
 
     def class_counts(self, split: str) -> np.ndarray:
-        """Pixels of every class in every image, (n, k) uint32; for classification, 1 for the image's class."""
+        """Pixels of every class in every label map: (n, k) uint32."""
         return self._rows(split)["class_counts"]
+
+    def attributes(self, split: str) -> list[dict[str, str]]:
+        """What the dataset says of every image, such as its weather."""
+        return [dict(pairs) for pairs in self._rows(split)["attributes"]]
 
     def present(self, split: str) -> np.ndarray:
         """Whether sample i shows class c: (n, k) bool."""
+        if self.manifest.task == "classification":
+            return self.labels(split)[:, None] == np.arange(self.label_space.num_classes)
         return self.class_counts(split) > 0
 
     def read(self, split: str, position: int) -> Sample:
@@ -107,7 +114,7 @@ class PreparedDomain:
         rows = self._rows(split)
         if not 0 <= position < len(rows["sample_id"]):
             raise ValueError(f"{self.name}/{split} has no sample {position}: it has 0 to {len(rows['sample_id']) - 1}.")
-        path = self.folder / rows["shard"][position]
+        path = self._shards[split_of(self.manifest, split)][rows["shard"][position]]
         try:
             file = open_shard(path, self.manifest.index_sha256)
             columns = ["sample_id", "image", "label"]
@@ -126,13 +133,13 @@ class PreparedDomain:
 
     def _rows(self, split: str) -> dict[str, np.ndarray]:
         if split not in self._index:
-            raise ValueError(f"domain {self.name!r} has no prepared split {split!r}: it has {', '.join(self.splits)}.")
+            raise ValueError(f"domain {self.name!r} has no prepared split {split!r}: it has {', '.join(self._index)}.")
         return self._index[split]
 
     @cached_property
     def _index(self) -> dict[str, dict[str, np.ndarray]]:
         """Columns of the index, split by split."""
-        path = self.folder / INDEX
+        path = self.folder / self.manifest.index
         try:
             data = path.read_bytes()
         except OSError as error:
@@ -141,18 +148,33 @@ class PreparedDomain:
             raise self._damaged(path, f"it is not the file that {MANIFEST} was written with")
         table = pq.read_table(io.BytesIO(data))
         columns = {name: table[name].to_numpy() for name in table.column_names if name != "class_counts"}
-        columns["class_counts"] = table["class_counts"].combine_chunks().flatten().to_numpy().reshape(len(table), -1)
-        belongs = {split: columns["split"] == split for split in self.splits}
+        if "class_counts" in table.column_names:
+            counts = table["class_counts"].combine_chunks().flatten().to_numpy()
+            columns["class_counts"] = counts.reshape(len(table), -1)
+        belongs = {split: np.flatnonzero(columns["split"] == split) for split in self.splits}
+        belongs |= {part.name: belongs[part.split][: part.num_samples] for part in self.manifest.subsets}
         return {split: {name: column[rows] for name, column in columns.items()} for split, rows in belongs.items()}
 
-    def _damaged(self, path: Path, reason: object) -> ValueError:
+    @cached_property
+    def _shards(self) -> dict[str, list[Place]]:
+        """Files of every split, in the order that the index counts them in."""
+        return {split.name: [self.folder / shard.name for shard in split.shards] for split in self.manifest.splits}
+
+    def _damaged(self, path: Place, reason: object) -> ValueError:
         return ValueError(f"{path} cannot be used: {reason}. Prepare the domain {self.name!r} again with --overwrite.")
 
 
+def split_of(manifest: Manifest, split: str) -> str:
+    """The stored split that a split or a named part of one lies in."""
+    return next((part.split for part in manifest.subsets if part.name == split), split)
+
+
 @lru_cache(maxsize=OPEN_SHARDS)
-def open_shard(path: Path, content: str) -> pq.ParquetFile:
-    """A shard, mapped into memory, kept open. `content` names what is in it: a shard prepared anew is opened anew."""
-    return pq.ParquetFile(path, memory_map=True, pre_buffer=False, page_checksum_verification=True)
+def open_shard(path: Place, content: str) -> pq.ParquetFile:
+    """A shard, kept open; a local one is mapped into memory. `content` names what is in it: a shard prepared anew is
+    opened anew."""
+    source = pa.memory_map(path.path) if path.is_local else path.filesystem.open_input_file(path.key)
+    return pq.ParquetFile(source, pre_buffer=False, page_checksum_verification=True)
 
 
 def pixels(encoded: pa.Scalar) -> np.ndarray:

@@ -1,11 +1,11 @@
 """Writes one shard: reads raw samples, checks them, maps their labels, and stores what every reader can decode."""
 
 import hashlib
-import io
-from collections.abc import Callable
-from contextlib import closing
+import json
+from collections import Counter
+from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -13,11 +13,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from raydg.domains.dataset import RawSample
-from raydg.domains.decoding import BadSample, read_rgb
+from raydg.domains.contract import Seen
+from raydg.domains.dataset import Edition, RawSample
+from raydg.domains.decoding import BadSample, png
 from raydg.domains.label_table import LabelTable
-from raydg.domains.labels import LabelSpace
+from raydg.domains.labels import IGNORE, LabelSpace
+from raydg.shards.encoding import Effect, Encoding
 from raydg.shards.manifest import Skipped
+from raydg.storage import Place
+from raydg.values import decode, encode
 
 ROW_GROUP_BYTES = 256 * 1024
 """Bytes of images at which a row group is full.
@@ -30,15 +34,22 @@ than any decoder. So the smallest size at which one request still brings several
 """
 
 
+REPORT = "report"
+"""Ending of the file that says what came of a shard, until its domain is finished."""
+
+
 @dataclass(frozen=True)
 class ShardTask:
     """Everything that a process anywhere needs to write one shard."""
 
-    path: Path
+    folder: Place
+    name: str
+    """File name of the shard; it changes with anything that decides the content."""
     domain: str
     samples: tuple[RawSample, ...]
+    edition: Edition
     table: LabelTable
-    read_label: Callable[[Path], np.ndarray]
+    encoding: Encoding
     tolerated: int
     """Bad samples after which the shard is given up, for the domain is lost anyway."""
 
@@ -51,74 +62,146 @@ class ShardReport:
     num_bytes: int
     index: pa.Table
     skipped: tuple[Skipped, ...]
+    excluded: tuple[Skipped, ...]
+    seen: Seen
+    effect: Effect
+
+    def write(self, folder: Place) -> None:
+        """Leave the report beside its shard, so that an interrupted preparation goes on after it."""
+        about = {
+            "name": self.name,
+            "num_bytes": self.num_bytes,
+            "skipped": encode(self.skipped),
+            "excluded": encode(self.excluded),
+            "effect": encode(self.effect),
+            "sizes": [[*size, images] for size, images in self.seen.sizes.items()],
+            "raw_ids": list(self.seen.raw_ids.items()),
+            "classes": list(self.seen.classes.items()),
+        }
+        with (folder / report_name(self.name)).writing() as stream:
+            pq.write_table(self.index.replace_schema_metadata({REPORT: json.dumps(about)}), stream)
+
+    @staticmethod
+    def read(folder: Place, name: str) -> "ShardReport":
+        """The report on the shard `name`."""
+        with (folder / report_name(name)).filesystem.open_input_file((folder / report_name(name)).key) as stream:
+            index = pq.read_table(stream)
+        about = json.loads(index.schema.metadata[REPORT.encode()])
+        skipped, excluded = (tuple(decode(Skipped, each) for each in about[key]) for key in ("skipped", "excluded"))
+        seen = Seen()
+        seen.sizes.update({(width, height): images for width, height, images in about["sizes"]})
+        seen.raw_ids.update(dict(about["raw_ids"]))
+        seen.classes.update(dict(about["classes"]))
+        index = index.replace_schema_metadata(None)
+        return ShardReport(name, about["num_bytes"], index, skipped, excluded, seen, decode(Effect, about["effect"]))
+
+
+def report_name(shard: str) -> str:
+    return f"{shard}.{REPORT}"
+
+
+class Excluded(Exception):
+    """A sample that the dataset's own rule takes out; the message says why."""
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A sample as a row of its shard, and what was seen on the way."""
+
+    row: dict[str, Any]
+    class_counts: np.ndarray
+    """(k,) pixels of every class as stored; for classification 1 for the image's class."""
+    seen: Seen
+    effect: Effect
 
 
 def write_shard(task: ShardTask) -> ShardReport:
     """Write the shard of a task. Bad samples are reported, not raised."""
     index: list[dict[str, Any]] = []
     skipped: list[Skipped] = []
-    with closing(ShardWriter(task.path, shard_schema(task.table.space))) as writer:
+    excluded: list[Skipped] = []
+    seen, effect = Seen(), Effect()
+    place = task.folder / task.name
+    with ShardWriter(place, shard_schema(task.table.space)) as writer:
         for raw in task.samples:
             try:
-                row, class_counts = convert(task, raw)
+                sample = convert(task, raw)
+            except Excluded as reason:
+                excluded.append(Skipped(raw.sample_id, raw.split, str(reason)))
+                continue
             except BadSample as error:
                 skipped.append(Skipped(raw.sample_id, raw.split, str(error)))
                 if len(skipped) > task.tolerated:
                     break
                 continue
+            row = sample.row
             row_group, position = writer.add(row)
+            seen += sample.seen
+            effect += sample.effect
             index.append(
-                {name: row[name] for name in ("sample_id", "split", "height", "width", "sha256")}
-                | {"shard": task.path.name, "row_group": row_group, "row": position, "class_counts": class_counts}
-                | {"label": row["label"] if task.table.space.task == "classification" else -1}
+                {name: row[name] for name in ("sample_id", "split", "height", "width", "attributes", "sha256")}
+                | {"row_group": row_group, "row": position, "class_counts": sample.class_counts, "label": row["label"]}
             )
     table = pa.Table.from_pylist(index, schema=index_schema(task.table.space))
-    return ShardReport(task.path.name, task.path.stat().st_size if index else 0, table, tuple(skipped))
+    size = place.info().size if index else 0
+    report = ShardReport(task.name, size, table, tuple(skipped), tuple(excluded), seen, effect)
+    if len(skipped) > task.tolerated:
+        place.remove()
+    else:
+        report.write(task.folder)
+    return report
 
 
-def convert(task: ShardTask, raw: RawSample) -> tuple[dict[str, Any], np.ndarray]:
-    """A sample as a row of the shard, and its class counts (k,).
+def convert(task: ShardTask, raw: RawSample) -> Converted:
+    """A sample, checked, mapped and encoded.
 
     Raises:
         BadSample: a file that cannot be decoded, a label of another size than its image, or an unknown id.
+        Excluded: the dataset's own rule takes it out.
     """
-    image, height, width = read_rgb(raw.image)
+    table, space = task.table, task.table.space
+    image = task.edition.read_image(raw)
+    stored = task.encoding.encode(image)
+    width, height = stored.size
     if isinstance(raw.label, int):
-        label = task.table.class_of(raw.label, raw.image)
-        class_counts = np.arange(task.table.space.num_classes) == label
-        content = label.to_bytes(1, "little")
+        label = table.class_of(raw.label, raw.image)
+        raw_pixels = {raw.label: 1}
+        class_counts = table.class_counts(raw_pixels)
+        content = label.to_bytes(2, "little")
     else:
-        raw_ids = task.read_label(raw.label)
-        if raw_ids.shape != (height, width):
-            size = " x ".join(map(str, reversed(raw_ids.shape)))
-            raise BadSample(f"{raw.label} is {size} pixels, but its image {raw.image} {width} x {height}")
-        train_ids, class_counts = task.table.map(raw_ids, raw.label)
-        label, content = png(train_ids), train_ids.tobytes()
+        raw_ids = task.edition.read_label(raw.label)
+        reason = task.edition.exclude(image, raw_ids) if task.edition.exclude else None
+        if reason is not None:
+            raise Excluded(reason)
+        if raw_ids.shape[::-1] != image.size:
+            sizes = [" x ".join(map(str, size)) for size in (raw_ids.shape[::-1], image.size)]
+            raise BadSample(f"{raw.label} is {sizes[0]} pixels, but its image {raw.image} {sizes[1]}")
+        train_ids, raw_pixels = table.map(raw_ids, raw.label)
+        train_ids = task.encoding.scale_labels(train_ids)
+        class_counts = np.bincount(train_ids.ravel(), minlength=IGNORE + 1)[: space.num_classes]
+        label, content = png(Image.fromarray(train_ids)), train_ids.tobytes()
     row = {
         "sample_id": raw.sample_id,
         "domain": task.domain,
         "split": raw.split,
-        "image": image,
+        "image": stored.data,
         "label": label,
         "height": height,
         "width": width,
-        "sha256": hashlib.sha256(image + content).hexdigest(),
+        "attributes": list(raw.attributes),
+        "sha256": hashlib.sha256(stored.data + content).hexdigest(),
     }
-    return row, class_counts
-
-
-def png(train_ids: np.ndarray) -> bytes:
-    """A label map (h, w) uint8 as a greyscale PNG."""
-    buffer = io.BytesIO()
-    Image.fromarray(train_ids).save(buffer, format="PNG")
-    return buffer.getvalue()
+    raw_counts = table.class_counts(raw_pixels)
+    classes = {name: int(count) for name, count in zip(space.classes, raw_counts, strict=True) if count}
+    seen = Seen(Counter({image.size: 1}), Counter(raw_pixels), Counter(classes))
+    return Converted(row, class_counts, seen, Effect.of(image, stored, lossy=task.encoding.jpeg_quality is not None))
 
 
 def shard_schema(space: LabelSpace) -> pa.Schema:
     """Columns of a shard.
 
     `image` is a file that decodes to 8-bit RGB; `label` a greyscale PNG of train ids, or a class id; `sha256` the hash
-    of the image file followed by the train ids, row by row (or the class id), one byte each.
+    of the image file followed by the train ids, row by row (or the class id in two bytes, low one first).
     """
     return pa.schema(
         {
@@ -126,9 +209,10 @@ def shard_schema(space: LabelSpace) -> pa.Schema:
             "domain": pa.string(),
             "split": pa.string(),
             "image": pa.binary(),
-            "label": pa.binary() if space.task == "segmentation" else pa.uint8(),
+            "label": pa.binary() if space.task == "segmentation" else pa.uint16(),
             "height": pa.int32(),
             "width": pa.int32(),
+            "attributes": pa.map_(pa.string(), pa.string()),
             "sha256": pa.string(),
         }
     )
@@ -137,39 +221,54 @@ def shard_schema(space: LabelSpace) -> pa.Schema:
 def index_schema(space: LabelSpace) -> pa.Schema:
     """Columns of the index: where a sample lies, and what may be asked of it unread.
 
-    It is row `row` of row group `row_group` of the file `shard`. `label` is its class id, -1 for segmentation;
-    `class_counts` has the pixels of every class, for classification 1 for the image's class.
+    It is row `row` of row group `row_group` of a shard, whose place in the split's list of shards is added as a column
+    `shard` (`draft.finish`). Images have a class id, `label`; label maps `class_counts`, the pixels of every class.
     """
+    per_task: dict[str, pa.DataType] = (
+        {"class_counts": pa.list_(pa.uint32(), space.num_classes)}
+        if space.task == "segmentation"
+        else {"label": pa.uint16()}
+    )
     return pa.schema(
         {
             "sample_id": pa.string(),
             "split": pa.string(),
-            "shard": pa.string(),
             "row_group": pa.int32(),
             "row": pa.int32(),
             "height": pa.int32(),
             "width": pa.int32(),
-            "label": pa.int16(),
-            "class_counts": pa.list_(pa.uint32(), space.num_classes),
+            "attributes": pa.map_(pa.string(), pa.string()),
             "sha256": pa.string(),
+            **per_task,
         }
     )
 
 
 class ShardWriter:
-    """Rows into a Parquet file that is written a row group at a time; none is left where no row came.
+    """Rows into a Parquet file that is written a row group at a time; none is left where no row came, or an error did.
 
     Args:
-        path: the file.
+        place: the file.
         schema: its columns, `image` among them.
         group_bytes: a row group is full when its images reach this.
     """
 
-    def __init__(self, path: Path, schema: pa.Schema, group_bytes: int = ROW_GROUP_BYTES) -> None:
-        self._path, self._schema, self._group_bytes = path, schema, group_bytes
+    def __init__(self, place: Place, schema: pa.Schema, group_bytes: int = ROW_GROUP_BYTES) -> None:
+        self._place, self._schema, self._group_bytes = place, schema, group_bytes
+        self._open = ExitStack()
         self._writer: pq.ParquetWriter | None = None
         self._rows: list[dict[str, Any]] = []
         self._filled = self._row_group = 0
+
+    def __enter__(self) -> "ShardWriter":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None and self._rows:
+            self._flush()
+        self._open.__exit__(kind, error, trace)
 
     def add(self, row: dict[str, Any]) -> tuple[int, int]:
         """Append a row; returns its row group and its place in that group."""
@@ -180,21 +279,18 @@ class ShardWriter:
             self._flush()
         return place
 
-    def close(self) -> None:
-        if self._rows:
-            self._flush()
-        if self._writer:
-            self._writer.close()
-
     def _flush(self) -> None:
         # Encoded images cannot be compressed or shared, and their extremes mean nothing; checksums find rotten bytes.
-        self._writer = self._writer or pq.ParquetWriter(
-            self._path,
-            self._schema,
-            compression="NONE",
-            use_dictionary=False,
-            write_statistics=False,
-            write_page_checksum=True,
-        )
+        if self._writer is None:
+            self._writer = self._open.enter_context(
+                pq.ParquetWriter(
+                    self._open.enter_context(self._place.writing()),
+                    self._schema,
+                    compression="NONE",
+                    use_dictionary=False,
+                    write_statistics=False,
+                    write_page_checksum=True,
+                )
+            )
         self._writer.write_table(pa.Table.from_pylist(self._rows, schema=self._schema), row_group_size=len(self._rows))
         self._rows, self._filled, self._row_group = [], 0, self._row_group + 1

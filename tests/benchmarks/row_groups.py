@@ -17,9 +17,11 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
+from raydg.domains.decoding import png
 from raydg.domains.labels import CITYSCAPES_19
 from raydg.shards.reading import open_shard, pixels
-from raydg.shards.writing import ShardWriter, png, shard_schema
+from raydg.shards.writing import ShardWriter, shard_schema
+from raydg.storage import Place
 
 KIB = 1024
 GROUPS = (32 * KIB, 128 * KIB, 256 * KIB, 512 * KIB, 1024 * KIB, 4096 * KIB, 16384 * KIB)
@@ -50,21 +52,20 @@ def street_like(height: int, width: int, count: int) -> tuple[list[bytes], list[
         Image.fromarray((np.asarray(coarse) + grain).clip(0, 255).astype(np.uint8)).save(buffer, format="PNG")
         images.append(buffer.getvalue())
         areas = Image.fromarray(generator.integers(0, 19, (9, 17), dtype=np.uint8))
-        labels.append(png(np.asarray(areas.resize((width, height), Image.Resampling.NEAREST))))
+        labels.append(png(areas.resize((width, height), Image.Resampling.NEAREST)))
     return [images[i % len(images)] for i in range(count)], [labels[i % len(labels)] for i in range(count)]
 
 
 def compare(folder: Path, images: list[bytes], labels: list[bytes], group_bytes: int, order: Sequence[int]) -> None:
     """Print one line: the images as one shard with row groups of `group_bytes`, and as loose files."""
-    path = folder / f"{group_bytes}.parquet"
-    writer = ShardWriter(path, shard_schema(CITYSCAPES_19), group_bytes)
-    places = []
-    for number, (image, label) in enumerate(zip(images, labels, strict=True)):
-        row = {"sample_id": str(number), "domain": "street/noon", "split": "train", "image": image, "label": label}
-        places.append(writer.add(row | {"height": 0, "width": 0, "sha256": "0" * 64}))
-        (folder / f"{number}_image.png").write_bytes(image)
-        (folder / f"{number}_label.png").write_bytes(label)
-    writer.close()
+    path = Place.at(folder / f"{group_bytes}.parquet")
+    places, rest = [], {"height": 0, "width": 0, "attributes": [], "sha256": "0" * 64}
+    with ShardWriter(path, shard_schema(CITYSCAPES_19), group_bytes) as writer:
+        for number, (image, label) in enumerate(zip(images, labels, strict=True)):
+            row = {"sample_id": str(number), "domain": "street/noon", "split": "train", "image": image, "label": label}
+            places.append(writer.add(row | rest))
+            (folder / f"{number}_image.png").write_bytes(image)
+            (folder / f"{number}_label.png").write_bytes(label)
     shard = open_shard(path, "")
 
     def fetch(number: int) -> list[pa.Scalar]:

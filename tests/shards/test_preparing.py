@@ -1,6 +1,7 @@
 """A domain is prepared whole, the same every time, or not at all."""
 
 import os
+import pickle
 import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -9,15 +10,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny import CITYSCAPES, class_list, contents, image_path, label_path, prepare, save
+from PIL import Image
+from tiny import CITYSCAPES, SIZES, as_it_comes, class_list, contents, image_path, label_path, prepare, save
 
-from raydg.domains.catalogue import dataset
+from raydg.domains.contract import Band, Contract, ExpectedSplit
+from raydg.domains.dataset import Dataset, Subset
 from raydg.domains.label_table import LabelTable
 from raydg.domains.labels import CITYSCAPES_19, PACS_7
-from raydg.shards import draft, prepare_domain, prepare_domains
+from raydg.shards import Encoding, PreparedDomain, draft, prepare_domain, prepare_domains
+from raydg.shards.encoding import jpeg
 from raydg.shards.writing import ShardReport, ShardTask
+from raydg.storage import Place
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
+
+PACS = as_it_comes("pacs")
 
 # The same every time
 
@@ -53,9 +60,11 @@ def test_what_was_prepared_otherwise_is_not_taken_for_the_same(raw, out):
         ValueError, match=r"prepared already, but with the splits train, val instead of val\..*--overwrite"
     ):
         prepare(raw, out, splits=["val"])
-    table = LabelTable(CITYSCAPES_19, {**CITYSCAPES.tables[0].classes, 22: "vegetation"})
+    (edition,) = CITYSCAPES.editions
+    table = LabelTable(CITYSCAPES_19, {**edition.tables[0].classes, 22: "vegetation"})
+    other = replace(CITYSCAPES, editions=(replace(edition, tables=(table,)),))
     with pytest.raises(ValueError, match="another label table"):
-        prepare_domain(replace(CITYSCAPES, tables=(table,)), "cityscapes", raw, out, CITYSCAPES_19)
+        prepare_domain(other, "cityscapes", raw, out, CITYSCAPES_19)
     assert contents(out) == before
 
 
@@ -65,7 +74,9 @@ def test_overwriting_shows_the_new_content_to_who_opens_anew(raw, out):
     save(image_path(raw, "val", 0), np.zeros((4, 7, 3), dtype=np.uint8))
     renewed = prepare_domain(CITYSCAPES, "cityscapes", raw, out, CITYSCAPES_19, overwrite=True)
     assert renewed.written and not renewed.domain.read("val", 0).image.any()
-    assert set(contents(out)) == {f"cityscapes19/cityscapes/{name}" for name in os.listdir(domain.folder)}
+    manifest = renewed.domain.manifest
+    named = {shard.name for split in manifest.splits for shard in split.shards}
+    assert set(os.listdir(domain.folder.path)) == {"manifest.json", manifest.index, *named}
 
 
 # Bad input
@@ -99,7 +110,7 @@ def test_a_bad_sample_stops_it_and_leaves_nothing(raw, out, spoil, message):
     spoil(raw)
     with pytest.raises(ValueError, match=message):
         prepare(raw, out)
-    assert contents(out) == {} and not (out / "cityscapes19").exists()
+    assert contents(out) == {}
 
 
 @pytest.mark.parametrize(("spoil", "message"), BAD)
@@ -120,10 +131,9 @@ def test_more_bad_samples_than_tolerated_are_all_named(raw, out, monkeypatch):
     label_path(raw, "val", 0).unlink()
     with pytest.raises(ValueError, match=r"(?s)1 are tolerated \(--skip-bad 1\).*val/town/0: .*train/town/1: "):
         prepare(raw, out, skip_bad=1)
-    assert contents(out) == {}
     with pytest.raises(ValueError, match="no usable sample of split 'val'"):
         prepare(raw, out, skip_bad=2)
-    assert contents(out) == {}
+    assert not list(out.rglob("manifest.json"))
 
 
 def test_splits_that_are_not_asked_for_may_be_bad(raw, out):
@@ -148,63 +158,247 @@ def test_wrong_requests_are_refused(raw, out):
     for domains in ([], ["cityscapes", "cityscapes"], ["kitti"]):
         with pytest.raises(ValueError, match=r"domains of cityscapes are .*one or more of cityscapes, each once"):
             prepare_domains(CITYSCAPES, domains, raw, out, CITYSCAPES_19)
-    (out / "cityscapes19/cityscapes/thesis").mkdir(parents=True)
-    with pytest.raises(ValueError, match="is in the way, and no prepared domain"):
+    save(out / "cityscapes19/cityscapes/thesis/figure.png", np.zeros((2, 2), dtype=np.uint8))
+    with pytest.raises(ValueError, match=r"is in the way, and no prepared domain \(it holds thesis/figure\.png\)"):
         prepare(raw, out, overwrite=True)
+    with pytest.raises(ValueError, match="accept_difference is empty"):
+        prepare(raw, out, accept_difference=" ")
+    with pytest.raises(ValueError, match=r"no edition 'second': it has 'labelIds'"):
+        prepare(raw, out, edition="second")
 
 
 @pytest.mark.skipif(not DATA.exists(), reason="the real data is not here")
 def test_labels_of_cityscapes_without_their_images_are_refused(out):
     with pytest.raises(ValueError, match=r"val/frankfurt/frankfurt_\d+_\d+_leftImg8bit\.png is missing"):
         prepare(DATA / "streets/cityscapes", out)
-    assert not out.exists()
+    assert contents(out) == {}
 
 
 # Interrupted
 
 
-def test_an_interrupt_leaves_the_old_domain_and_nothing_else(raw, out):
-    def interrupted(function: Callable[[ShardTask], ShardReport], tasks: Sequence[ShardTask]) -> Iterator[ShardReport]:
-        yield function(tasks[0])
-        raise KeyboardInterrupt
+def interrupted(function: Callable[[ShardTask], ShardReport], tasks: Sequence[ShardTask]) -> Iterator[ShardReport]:
+    yield function(tasks[0])
+    raise KeyboardInterrupt
 
+
+def test_an_interrupted_preparation_goes_on_where_it_was(raw, out, monkeypatch):
+    monkeypatch.setattr(draft, "SHARD_BYTES", 1)
+    whole = prepare(raw, out / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        prepare(raw, out / "parts", run_tasks=interrupted)
+    with pytest.raises(ValueError, match="'cityscapes' is not prepared"):
+        PreparedDomain.open(out / "parts", CITYSCAPES_19, "cityscapes")
+    asked: list[str] = []
+
+    def counted(function: Callable[[ShardTask], ShardReport], tasks: Sequence[ShardTask]) -> Iterator[ShardReport]:
+        asked.extend(task.name for task in tasks)
+        return map(function, tasks)
+
+    again = prepare_domain(CITYSCAPES, "cityscapes", raw, out / "parts", CITYSCAPES_19, run_tasks=counted)
+    assert again.resumed == 1 and len(asked) == 3
+    assert again.domain.manifest == whole.manifest
+    assert contents(out / "parts") == contents(out / "whole")
+
+
+def test_what_changed_since_an_interrupt_is_not_taken_up(raw, out):
     with pytest.raises(KeyboardInterrupt):
         prepare(raw, out, run_tasks=interrupted)
-    assert contents(out) == {}
-    prepare(raw, out)
-    before = contents(out)
+    save(image_path(raw, "train", 0), np.zeros((8, 12, 3), dtype=np.uint8))
+    again = prepare_domain(CITYSCAPES, "cityscapes", raw, out, CITYSCAPES_19)
+    assert again.resumed == 0 and not again.domain.read("train", 0).image.any()
+    assert len(list(out.rglob("train-*.parquet"))) == 1 and not list(out.rglob("*.report"))
+
+
+def test_the_old_domain_is_there_until_the_new_one_is(raw, out):
+    domain = prepare(raw, out)
+    before = domain.manifest, domain.read("train", 0).image
+    save(image_path(raw, "train", 0), np.zeros((8, 12, 3), dtype=np.uint8))
     with pytest.raises(KeyboardInterrupt):
         prepare(raw, out, overwrite=True, run_tasks=interrupted)
-    assert contents(out) == before
+    old = PreparedDomain.open(out, CITYSCAPES_19, "cityscapes")
+    assert old.manifest == before[0] and (old.read("train", 0).image == before[1]).all()
 
 
-def test_what_runs_the_tasks_is_closed_before_their_folder_goes(raw, out):
-    folder_was_there = []
-
-    def watched(function: Callable[[ShardTask], ShardReport], tasks: Sequence[ShardTask]) -> Iterator[ShardReport]:
-        try:
-            yield from map(function, tasks)
-        finally:
-            folder_was_there.append(tasks[0].path.parent.exists())
-
-    truncate(raw)
-    with pytest.raises(ValueError, match="bad samples"):
-        prepare(raw, out, run_tasks=watched)
-    assert folder_was_there == [True]
+def test_a_shard_that_a_killed_process_was_writing_is_written_anew(raw, out):
+    whole = prepare(raw, out / "whole")
+    shard = whole.manifest.splits[0].shards[0].name
+    folder = out / "parts/cityscapes19/cityscapes"
+    folder.mkdir(parents=True)
+    (folder / shard).write_bytes(b"half a sha")
+    (folder / f"{shard}.unfinished").write_bytes(b"half")
+    prepare(raw, out / "parts")
+    assert contents(out / "parts") == contents(out / "whole")
 
 
 def test_reports_that_fail_to_come_are_noticed(raw, out):
-    with pytest.raises(ValueError, match="shorter"):
+    with pytest.raises(ValueError, match="reports came back for fewer than its 2 shards"):
         prepare(raw, out, run_tasks=lambda function, tasks: map(function, tasks[:1]))
-    assert contents(out) == {}
+    assert not list(out.rglob("manifest.json"))
 
 
-def test_what_a_killed_process_left_is_cleared_away(raw, out):
-    killed = out / ".preparing-cityscapes19-cityscapes.abc/new"
-    killed.mkdir(parents=True)
-    (out / ".preparing-cityscapes19-other.abc").mkdir()
-    prepare(raw, out)
-    assert sorted(os.listdir(out)) == [".preparing-cityscapes19-other.abc", "cityscapes19"]
+# Differences from the contract
+
+
+def contracted(**expectations: object) -> Dataset:
+    """Cityscapes as the tests draw it, with a contract of its own."""
+    sizes = ((12, 8), (6, 6), (5, 9), (7, 4))
+    splits = tuple(
+        ExpectedSplit(domain="cityscapes", split=split, samples=n, members="town/")
+        for split, n in (("train", 3), ("val", 1))
+    )
+    contract = Contract(**{"edition": "test", "source": "test", "sizes": sizes, "splits": splits, **expectations})
+    (edition,) = CITYSCAPES.editions
+    return replace(CITYSCAPES, editions=(replace(edition, contract=contract),))
+
+
+def test_a_copy_as_expected_has_no_differences(raw, out):
+    domain = prepare_domain(contracted(), "cityscapes", raw, out, CITYSCAPES_19, accept_difference="unneeded").domain
+    assert domain.manifest.contract == "test" and domain.manifest.differences == () and domain.manifest.accepted == ""
+
+
+SPLIT = ExpectedSplit(domain="cityscapes", split="val", samples=1)
+
+
+@pytest.mark.parametrize(
+    ("expectations", "message"),
+    [
+        ({"splits": (replace(SPLIT, samples=500),)}, "cityscapes/val has 1 samples, test has 500"),
+        ({"splits": (replace(SPLIT, members="lindau/"),)}, "1 samples that belong to another split, such as town/0"),
+        ({"splits": (replace(SPLIT, ids_sha256="0" * 64),)}, r"as many samples as test, but not the same ones"),
+        ({"sizes": ((2048, 1024),)}, "train: 3 images are 5 x 9, 6 x 6, 12 x 8 pixels; expected 2048 x 1024"),
+        (
+            {"sizes": (), "usual_size": (12, 8)},
+            "train: most images should be 12 x 8 pixels, but 1 of 3 are; 1 are 12 x 8",
+        ),
+        ({"occurring": (255,)}, "train: no label has the raw ids 255; found are 0, 1, 2"),
+        ({"bands": (Band("sky", 0.5, 0.9, "a guess"),)}, r"sky has .*, expected 50.0% to 90.0% .a guess."),
+    ],
+)
+def test_a_copy_that_differs_is_refused_until_it_is_accepted(raw, out, expectations, message):
+    entry = contracted(**expectations)
+    with pytest.raises(ValueError, match=rf"(?s){message}.*--accept-difference"):
+        prepare_domain(entry, "cityscapes", raw, out, CITYSCAPES_19)
+    assert not list(out.rglob("manifest.json"))
+    domain = prepare_domain(entry, "cityscapes", raw, out, CITYSCAPES_19, accept_difference="test data").domain
+    assert domain.manifest.accepted == "test data"
+    assert any(re.search(message, difference) for difference in domain.manifest.differences)
+
+
+def test_accepting_what_was_only_seen_in_the_content_decodes_nothing_again(raw, out):
+    entry = contracted(sizes=((2048, 1024),))
+    with pytest.raises(ValueError, match="2048 x 1024"):
+        prepare_domain(entry, "cityscapes", raw, out, CITYSCAPES_19)
+    prepare_domain(entry, "cityscapes", raw, out, CITYSCAPES_19, accept_difference="small", run_tasks=never)
+
+
+def test_what_ids_look_like_is_said(raw, out):
+    for split, sizes in SIZES.items():
+        for number, size in enumerate(sizes):
+            save(label_path(raw, split, number), np.full(size, number, dtype=np.uint8))
+    with pytest.raises(
+        ValueError, match=r"no label has the raw ids 7, 26; found are 0, 1, 2\. These look like train ids"
+    ):
+        prepare_domain(contracted(occurring=(7, 26)), "cityscapes", raw, out, CITYSCAPES_19)
+    save(label_path(raw, "train", 0), np.full(SIZES["train"][0], 255, dtype=np.uint8))
+    with pytest.raises(ValueError, match=r"\[255\].*they look like train ids"):
+        prepare(raw, out)
+    for number, size in enumerate(SIZES["train"]):
+        save(label_path(raw, "train", number), np.full(size, 8 + number, dtype=np.uint8))
+    with pytest.raises(ValueError, match=r"no label has the raw ids 7; .* seem to be shifted by \+1"):
+        prepare_domain(contracted(occurring=(7, 8, 9)), "cityscapes", raw, out, CITYSCAPES_19, splits=["train"])
+
+
+def test_jpeg_labels_are_refused(raw, out):
+    path = label_path(raw, "train", 0)
+    path.write_bytes(jpeg(Image.fromarray(np.full(SIZES["train"][0], 7, dtype=np.uint8)), 90))
+    with pytest.raises(ValueError, match=r"0_gtFine_labelIds\.png is a JPEG file: its compression changes class ids"):
+        prepare(raw, out)
+
+
+def test_what_the_dataset_itself_takes_out_is_listed_and_no_error(raw, out):
+    (edition,) = CITYSCAPES.editions
+    small = replace(edition, exclude=lambda image, raw_ids: "too small" if image.size == (6, 6) else None)
+    entry = replace(CITYSCAPES, editions=(small,))
+    domain = prepare_domain(entry, "cityscapes", raw, out, CITYSCAPES_19).domain
+    (excluded,) = domain.manifest.excluded
+    assert (excluded.sample_id, excluded.reason) == ("town/1", "too small")
+    assert domain.sample_ids("train") == ["town/0", "town/2"] and domain.manifest.skipped == ()
+    expected = ExpectedSplit(domain="cityscapes", split="train", samples=3, kept_elsewhere=1)
+    contract = Contract(edition="test", source="somebody's list", splits=(expected,))
+    entry = replace(CITYSCAPES, editions=(replace(small, contract=contract),))
+    domain = prepare_domain(entry, "cityscapes", raw, out, CITYSCAPES_19, overwrite=True).domain
+    assert domain.manifest.differences == ()
+    (remark,) = domain.manifest.remarks
+    assert remark.endswith("took out 1 and left 2; others kept 1 (somebody's list)")
+
+
+def test_a_named_part_of_a_split_is_read_like_a_split(raw, out):
+    (edition,) = CITYSCAPES.editions
+    entry = replace(CITYSCAPES, editions=(replace(edition, subsets=(Subset("train-first-2", "train", 2, "nobody"),)),))
+    label_path(raw, "train", 1).write_bytes(b"?")
+    domain = prepare_domain(entry, "cityscapes", raw, out, CITYSCAPES_19, skip_bad=1).domain
+    assert domain.splits == ("train", "val") and domain.sample_ids("train-first-2") == ["town/0"]
+    assert (domain.read("train-first-2", 0).image == domain.read("train", 0).image).all()
+    with pytest.raises(ValueError, match="it has 0 to 0"):
+        domain.read("train-first-2", 1)
+
+
+# Object stores
+
+
+def test_an_object_store_holds_raw_and_prepared_alike(raw, out, s3, monkeypatch):
+    monkeypatch.setattr(draft, "SHARD_BYTES", 1)
+    store = Place.at(s3)
+    for path in raw.rglob("*.png"):
+        (store / "raw" / path.relative_to(raw).as_posix()).write_bytes(path.read_bytes())
+    local = prepare(raw, out)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(store / "raw", store / "data", run_tasks=interrupted)
+    prepare(store / "raw", store / "data")
+    remote = PreparedDomain.open(store / "data", CITYSCAPES_19, "cityscapes")
+    assert remote.manifest.index_sha256 == local.manifest.index_sha256
+    remote = pickle.loads(pickle.dumps(remote))
+    for split in local.splits:
+        for number in range(local.num_samples(split)):
+            ours, theirs = remote.read(split, number), local.read(split, number)
+            assert ours.sample_id == theirs.sample_id and (ours.image == theirs.image).all()
+            assert np.array_equal(ours.label, theirs.label)
+    assert not [name for name in (store / "data").files() if name.endswith("report")]
+
+
+# Smaller images
+
+
+def test_scaled_images_and_labels_stay_aligned_and_the_effect_is_stated(raw, out):
+    domain = prepare(raw, out, encoding=Encoding(longest_side=6))
+    assert domain.sizes("train").tolist() == [[4, 6], [6, 6], [6, 3]]
+    whole = prepare(raw, out / "whole")
+    for number, (height, width) in enumerate(domain.sizes("train").tolist()):
+        small, large = domain.read("train", number), whole.read("train", number)
+        assert small.image.shape == (height, width, 3) and small.label.shape == (height, width)
+        image = Image.fromarray(large.image).resize((width, height), Image.Resampling.LANCZOS)
+        assert (small.image == np.asarray(image)).all()
+        assert set(np.unique(small.label)) <= set(np.unique(large.label))
+        counts = [(small.label == c).sum() for c in range(19)]
+        assert domain.class_counts("train")[number].tolist() == counts
+    assert domain.manifest.splits[0].effect.scaled == 2 and domain.manifest.encoding == Encoding(longest_side=6)
+    with pytest.raises(ValueError, match=r"prepared already, but stored as Encoding\(longest_side=6.*--overwrite"):
+        prepare(raw, out)
+
+
+def test_jpeg_costs_what_the_manifest_says(raw, out):
+    domain = prepare(raw, out, encoding=Encoding(jpeg_quality=50))
+    whole = prepare(raw, out / "whole")
+    pairs = [(domain.read("train", i).image, whole.read("train", i).image) for i in range(3)]
+    errors = np.concatenate([np.ravel(ours.astype(float) - theirs) for ours, theirs in pairs])
+    effect = domain.manifest.splits[0].effect
+    assert effect.psnr == pytest.approx(10 * np.log10(255**2 / np.mean(errors**2)))
+    assert effect.raw_bytes == sum(image_path(raw, "train", i).stat().st_size for i in range(3))
+    assert whole.manifest.splits[0].effect.psnr == float("inf")
+    for wrong in ({"jpeg_quality": 0}, {"longest_side": 0}):
+        with pytest.raises(ValueError, match="must be 1"):
+            Encoding(**wrong)
 
 
 def test_domains_before_a_bad_one_stay(tmp_path, out):
@@ -214,7 +408,7 @@ def test_domains_before_a_bad_one_stay(tmp_path, out):
     class_list(tmp_path / "raw", "cartoon", {"train": [("dog/a.png", 0)], "crossval": [("dog/b.png", 1)]})
     with pytest.raises(ValueError, match=r"pacs/cartoon has bad samples.*\n.*dog/a\.png.*\[0\]"):
         domains = ["pacs/photo", "pacs/cartoon", "pacs/sketch"]
-        prepare_domains(dataset("pacs"), domains, tmp_path / "raw", out, PACS_7)
+        prepare_domains(PACS, domains, tmp_path / "raw", out, PACS_7)
     assert os.listdir(out) == ["pacs7"] and os.listdir(out / "pacs7/pacs") == ["photo"]
-    done = prepare_domains(dataset("pacs"), ["pacs/photo", "pacs/sketch"], tmp_path / "raw", out, PACS_7)
+    done = prepare_domains(PACS, ["pacs/photo", "pacs/sketch"], tmp_path / "raw", out, PACS_7)
     assert [(p.domain.name, p.written) for p in done] == [("pacs/photo", False), ("pacs/sketch", True)]
