@@ -1,11 +1,9 @@
 """BDD100K: dashcam frames from the United States, labelled with the train ids of Cityscapes."""
 
-import codecs
-import json
-import re
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
+
+import ijson
 
 from raydg.domains.catalogue.cityscapes import FREQUENT_TRAIN_IDS, TRAIN_ID_TABLES
 from raydg.domains.contract import Contract, ExpectedSplit
@@ -27,9 +25,6 @@ LABEL_FILES = tuple(
 The 10k frames that have masks are no subset of the 100k, but overlap with them (doc/source/download.rst), in any split:
 so all files are asked for every frame, and a frame that none knows has no attributes.
 """
-
-CHUNK = 1 << 20
-BEFORE_FRAME = re.compile(r"[\s,]*(?={)")
 
 
 @dataclass(frozen=True)
@@ -55,48 +50,30 @@ class Described(PairedFiles):
 
 @lru_cache(maxsize=len(LABEL_FILES))
 def attributes(file: Place, changed: int | None) -> dict[str, tuple[tuple[str, str], ...]]:
-    """What a label file says of its frames, by the image's name; `changed`, its time, tells the cache of a new one."""
-    said = {}
-    for frame in frames(file):
-        found = frame.get("attributes") or {}
-        said[frame["name"]] = tuple((name, str(found[name])) for name in ATTRIBUTES if name in found)
-    return said
-
-
-def frames(file: Place) -> Iterator[dict]:
-    """The frames of a label file, one at a time, for the file of the training frames is too large to be parsed whole.
+    """What a label file says of its frames, by the image's name; `changed`, its time, tells the cache of a new one.
 
     Raises:
-        ValueError: it is no JSON list of objects with a name.
+        ValueError: it is no JSON list of frames.
     """
     refused = ValueError(f"{file} is no list of frames with name and attributes, as BDD100K's label files are.")
-    parser, decoder = json.JSONDecoder(), codecs.getincrementaldecoder("utf-8")("replace")
-    text, opened = "", False
-    with file.filesystem.open_input_stream(file.key) as stream:
-        while chunk := stream.read(CHUNK):
-            text += decoder.decode(chunk)
-            if not opened:
-                text, opened = text.lstrip().removeprefix("["), text.lstrip().startswith("[")
-                if not opened:
-                    raise refused
-            at = 0
-            while frame_starts := BEFORE_FRAME.match(text, at):
-                try:
-                    frame, at = parser.raw_decode(text, frame_starts.end())
-                except json.JSONDecodeError:  # the frame goes on in the next chunk
-                    break
-                if "name" not in frame:
-                    raise refused
-                yield frame
-            text = text[at:]
-    if text.strip() != "]":
+    said: dict[str, tuple[tuple[str, str], ...]] = {}
+    try:
+        # Frame by frame: the file of the training frames is too large to be parsed whole.
+        with file.filesystem.open_input_stream(file.key) as stream:
+            for frame in ijson.items(stream, "item"):
+                found = frame.get("attributes") or {}
+                said[frame["name"]] = tuple((name, str(found[name])) for name in ATTRIBUTES if name in found)
+    except (ijson.JSONError, AttributeError, KeyError, TypeError):
+        raise refused from None
+    if not said:
         raise refused
+    return said
 
 
 def edition(name: str, images: str, labels: str, source: str) -> Edition:
     return Edition(
         name=name,
-        layout=Described(images=images, labels=labels, splits=("train", "val")),
+        layout=Described(images=images, labels=labels, splits=("train", "val"), archives=("bdd100k",)),
         tables=TRAIN_ID_TABLES,
         contract=Contract(
             edition=f"BDD100K, {name}",
@@ -117,8 +94,7 @@ DATASET = Dataset(
     title="BDD100K, semantic segmentation (train and val; the labels of test are not published)",
     domains=("bdd100k",),
     editions=tuple(
-        edition(f"{name}{', in bdd100k/' if root else ''}", f"{root}{images}", f"{root}{labels}", source)
-        for root in ("", "bdd100k/")
+        edition(name, images, labels, source)
         for name, images, labels, source in (
             (
                 "10k",

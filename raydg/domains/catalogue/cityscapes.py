@@ -87,14 +87,15 @@ def members(cities: tuple[str, ...]) -> str:
     return f"({'|'.join(cities)})/"
 
 
-def edition(name: str, images: str, labels: str, suffix: str) -> Edition:
-    """Cityscapes with its trees in the folders `images` and `labels`, labelled by the files that end in `suffix`."""
-    by_id = suffix == "labelIds"
+def edition(name: str) -> Edition:
+    """Cityscapes, labelled by the files whose names end in the edition's."""
+    by_id, image, label = name == "labelIds", "{split}/{id}_leftImg8bit.png", f"{{split}}/{{id}}_gtFine_{name}.png"
     return Edition(
         name=name,
+        # Both archives unpacked into one folder, or each into one of its own, as RobustNet and PintheMemory want it.
         layout=PairedFiles(
-            images=f"{images}/{{split}}/{{id}}_leftImg8bit.png",
-            labels=f"{labels}/{{split}}/{{id}}_gtFine_{suffix}.png",
+            images=(f"leftImg8bit/{image}", f"leftImg8bit_trainvaltest/leftImg8bit/{image}"),
+            labels=(f"gtFine/{label}", f"gtFine_trainvaltest/gtFine/{label}"),
             splits=("train", "val"),
         ),
         tables=ID_TABLES if by_id else TRAIN_ID_TABLES,
@@ -111,20 +112,12 @@ def edition(name: str, images: str, labels: str, suffix: str) -> Edition:
     )
 
 
-# labelIds come with the archive. labelTrainIds are made from them by cityscapesScripts (csCreateTrainIdLabelImgs).
-ARCHIVES = ("leftImg8bit_trainvaltest/leftImg8bit", "gtFine_trainvaltest/gtFine")
-
 DATASET = Dataset(
     name="cityscapes",
     title="Cityscapes, fine annotations (train and val; the labels of test are not published)",
     domains=("cityscapes",),
-    editions=(
-        edition("labelIds", "leftImg8bit", "gtFine", "labelIds"),
-        edition("labelTrainIds", "leftImg8bit", "gtFine", "labelTrainIds"),
-        # Each archive unpacked into a folder of its own, as RobustNet and PintheMemory want it.
-        edition("labelIds, a folder for each archive", *ARCHIVES, "labelIds"),
-        edition("labelTrainIds, a folder for each archive", *ARCHIVES, "labelTrainIds"),
-    ),
+    # labelIds come with the archive. labelTrainIds are made from them by cityscapesScripts (csCreateTrainIdLabelImgs).
+    editions=(edition("labelIds"), edition("labelTrainIds")),
     source="https://www.cityscapes-dataset.com/downloads (registration): leftImg8bit_ and gtFine_trainvaltest.zip",
     licence="By registration with Cityscapes: non-commercial, no redistribution.",
     commercial_use="no",

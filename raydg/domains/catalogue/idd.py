@@ -11,7 +11,7 @@ from raydg.domains.dataset import Dataset, Edition
 from raydg.domains.decoding import BadSample, read_ids
 from raydg.domains.label_table import IGNORED, LabelTable
 from raydg.domains.labels import CITYSCAPES_19, IDD_LEVEL1, SYNTHIA_13, SYNTHIA_16
-from raydg.domains.layouts import PairedVariants
+from raydg.domains.layouts import PairedFiles
 from raydg.storage import Place
 
 # The classes of AutoNUE/public-code, helpers/anue_labels.py, in the order of its ids: name, the class that its
@@ -146,7 +146,7 @@ def edition(parts: str, form: str, ending: str, tables: tuple[LabelTable, ...], 
     """One of `COUNTS` with labels in one form, whose files end with `_gtFine_<ending>`."""
     return Edition(
         name=f"{parts}, {form}",
-        layout=PairedVariants(
+        layout=PairedFiles(
             images=tuple(f"leftImg8bit/{{split}}/{{id}}_leftImg8bit.{image}" for image in ENDINGS[parts]),
             labels=(f"gtFine/{{split}}/{{id}}_gtFine_{ending}",),
             splits=("train", "val"),

@@ -3,7 +3,7 @@
 from raydg.domains.catalogue.cityscapes import ID_TABLES
 from raydg.domains.contract import Contract, ExpectedSplit
 from raydg.domains.dataset import Dataset, Edition
-from raydg.domains.layouts import PairedVariants
+from raydg.domains.layouts import PairedFiles
 
 DATASET = Dataset(
     name="kitti",
@@ -13,7 +13,7 @@ DATASET = Dataset(
     editions=(
         Edition(
             name="2018",
-            layout=PairedVariants(
+            layout=PairedFiles(
                 images=("{split}/image_2/{id}.png",),
                 labels=("{split}/semantic/{id}.png",),
                 splits=("training",),

@@ -8,7 +8,7 @@ from raydg.domains.contract import Contract, ExpectedSplit
 from raydg.domains.dataset import Dataset, Edition, Subset
 from raydg.domains.label_table import IGNORED, NameTable
 from raydg.domains.labels import CITYSCAPES_19, IDD_LEVEL1, SYNTHIA_13, SYNTHIA_16
-from raydg.domains.layouts import PairedVariants, RenamedSplits
+from raydg.domains.layouts import PairedFiles, RenamedSplits
 from raydg.storage import Place
 
 # The map that visinf/self-adaptive (datasets/labels.py) and Genie-Kim/PintheMemory (datasets/mapillary.py) both have
@@ -205,7 +205,7 @@ SUBSETS = (
 def layout(*labels: str) -> RenamedSplits:
     """Images and label maps as both releases have them, the latter in one of the folders `labels`."""
     return RenamedSplits(
-        PairedVariants(
+        PairedFiles(
             images=("{split}/images/{id}.jpg",),
             labels=tuple(f"{{split}}/{folder}/{{id}}.png" for folder in labels),
             splits=("training", "validation"),

@@ -9,7 +9,7 @@ from raydg.domains.dataset import Dataset, Edition, Layout, RawSample, Subset
 from raydg.domains.decoding import read_ids, read_red_of_16_bits
 from raydg.domains.label_table import IGNORED, LabelTable
 from raydg.domains.labels import CITYSCAPES_19, IDD_LEVEL1, SYNTHIA_13, SYNTHIA_16
-from raydg.domains.layouts import ListedNames, PairedFiles, files_under
+from raydg.domains.layouts import ListedNames, PairedFiles
 from raydg.storage import Place
 
 # Ids by name: RobustNet, datasets/synthia.py, and self-adaptive, datasets/labels.py, agree. Terrain (16), truck (18)
@@ -68,9 +68,9 @@ class ShuffledFrames:
         )
 
     def samples(self, raw: Place, domain: str, split: str) -> list[RawSample]:
-        # `files_under` sees folders below, too: RGB/train/… belongs to another edition.
-        found = {name for name in (*files_under(raw / "RGB", ".png"), *files_under(raw / "GT/LABELS", ".png"))}
-        names = sorted(name for name in found if "/" not in name)
+        # Not the folders below: RGB/train/… belongs to another edition.
+        files = [*(raw / "RGB").files(recursive=False), *(raw / "GT/LABELS").files(recursive=False)]
+        names = sorted({name.removesuffix(".png") for name in files if name.endswith(".png")})
         np.random.RandomState(SEED).shuffle(names)
         border = int(TRAIN_SHARE * len(names))
         chosen = sorted(names[:border] if split == "train" else names[border:])

@@ -5,7 +5,7 @@ from raydg.domains.contract import Contract, ExpectedSplit
 from raydg.domains.dataset import Dataset, Edition
 from raydg.domains.label_table import IGNORED, LabelTable
 from raydg.domains.labels import CITYSCAPES_19, IDD_LEVEL1, SYNTHIA_13, SYNTHIA_16
-from raydg.domains.layouts import PairedFiles, PairedVariants
+from raydg.domains.layouts import PairedFiles
 
 # WildDash 2 has the ids of Cityscapes and five more: 34 pickup, 35 van, 36 billboard, 37 street light, 38 road marking
 # (ozendelait/wilddash_scripts, wd2_unified_label_policy.json, which goes beyond 38 for the later panoptic package). The
@@ -36,7 +36,7 @@ DATASET = Dataset(
     editions=(
         Edition(
             name="2 (wd_public_02)",
-            layout=PairedVariants(
+            layout=PairedFiles(
                 images=("images/{id}.jpg",),
                 labels=("labels/{id}.png",),
                 splits=("all",),

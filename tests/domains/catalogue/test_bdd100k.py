@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from raydg.domains.catalogue import bdd100k
-from raydg.domains.catalogue.bdd100k import DATASET, frames
+from raydg.domains.catalogue.bdd100k import DATASET, attributes
 from raydg.domains.catalogue.cityscapes import TRAIN_IDS_TO_19
 from raydg.domains.decoding import read_ids
 from raydg.domains.labels import CITYSCAPES_19, IDD_LEVEL1
@@ -54,7 +53,7 @@ def prepare(raw: Path, out: Path, space=CITYSCAPES_19, **options):
 def test_masks_become_classes_pixel_by_pixel(tmp_path, name, root):
     images, labels, ending = TREES[name]
     raw = write(tmp_path / "raw", root + images, root + labels, ending)
-    assert DATASET.recognise(raw, "bdd100k").name == f"{name}{', in bdd100k/' if root else ''}"
+    assert DATASET.recognise(raw, "bdd100k").name == name
     for space, classes in ((CITYSCAPES_19, list(range(19))), (IDD_LEVEL1, COARSE)):
         expected = np.full(256, 255)
         expected[:19] = classes
@@ -73,8 +72,7 @@ def frame(name: str, **attributes: str) -> dict:
     return {"name": f"{name}.jpg", "attributes": attributes, "timestamp": 10000, "labels": [label]}
 
 
-def test_attributes_come_from_any_label_file_by_the_name_of_the_image(tmp_path, monkeypatch):
-    monkeypatch.setattr(bdd100k, "CHUNK", 37)  # so that frames, and the two bytes of a letter, go over several chunks
+def test_attributes_come_from_any_label_file_by_the_name_of_the_image(tmp_path):
     raw = write(tmp_path / "raw", *TREES["10k"])
     rainy = {"weather": "rainy", "scene": "city street", "timeofday": "dawn/dusk"}
     files = {
@@ -98,7 +96,7 @@ def test_attributes_come_from_any_label_file_by_the_name_of_the_image(tmp_path, 
 def test_a_label_file_that_is_none_is_refused(tmp_path, text):
     (tmp_path / "labels.json").write_text(text, encoding="latin-1")
     with pytest.raises(ValueError, match=r"labels\.json is no list of frames"):
-        list(frames(Place.at(tmp_path / "labels.json")))
+        attributes(Place.at(tmp_path / "labels.json"), 0)
 
 
 def test_wrong_copies_are_refused(tmp_path):
@@ -132,6 +130,4 @@ def test_masks_and_labels_of_the_devkit_are_understood():
         assert stored.shape == (720, 1280)
         assert np.array_equal(table.map(read_ids(place), place)[0], stored)
     example = cases / "example_annotation.json"
-    assert [each["name"] for each in frames(Place.at(example))] == [
-        each["name"] for each in json.loads(example.read_text())
-    ]
+    assert list(attributes(Place.at(example), 0)) == [each["name"] for each in json.loads(example.read_text())]
