@@ -1,0 +1,83 @@
+"""What README shows can be done."""
+
+import re
+import textwrap
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import raydg.job
+from raydg.adaptation import Adaptation, TrainBN
+from raydg.adaptation.adaptation import Predictor, Sees
+from raydg.domains.catalogue import DATASETS, dataset
+from raydg.domains.labels import CITYSCAPES_19
+from raydg.experiment import Experiment
+from raydg.methods import ERM, Method
+from raydg.models import DeepLabV3Plus, Network, SmallNet
+from raydg.types import Batch, Episode
+
+README = (Path(__file__).parents[1] / "README.md").read_text()
+BLOCKS = [textwrap.dedent(block) for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL)]
+
+
+def block(word: str) -> str:
+    (found,) = (each for each in BLOCKS if word in each)
+    return found
+
+
+def test_the_experiment_is_one():
+    names: dict = {"__name__": "a job"}
+    exec(block("night = Experiment("), names)
+    assert isinstance(names["night"], Experiment) and names["main"] is raydg.job.main
+
+
+def test_the_dataset_is_one(tmp_path):
+    (tmp_path / "yard.py").write_text(block("DATASET = Dataset("))
+    assert dataset(str(tmp_path / "yard.py")).label_space() == CITYSCAPES_19
+
+
+def test_every_dataset_is_in_the_table():
+    table = README[README.index("| dataset | domains |") : README.index("19, 16, 13 and 7 are")]
+    lines = {re.match(r"\| `(\w+)`", line)[1]: line for line in table.splitlines()[2:] if line}  # pyright: ignore
+    assert set(lines) == {entry.name for entry in DATASETS}
+    for entry in DATASETS:
+        cells = [cell.strip() for cell in lines[entry.name].strip("|").split("|")]
+        assert cells[2] == ", ".join(dict.fromkeys(s for e in entry.editions for s in e.layout.splits))
+        spaces = [table.space for table in entry.editions[0].tables]
+        assert cells[3] in (f"`{spaces[0].name}`", ", ".join(str(space.num_classes) for space in spaces))
+        assert cells[4] == entry.commercial_use
+
+
+@pytest.fixture
+def network() -> Network:
+    torch.manual_seed(0)
+    return DeepLabV3Plus(SmallNet(8), aspp_channels=8, low_level_channels=8, decoder_channels=8).build(CITYSCAPES_19)
+
+
+def test_the_method_is_one(network):
+    names = dict(globals(), ClassVar=ClassVar, Literal=Literal, dataclass=dataclass)
+    exec(block("class VREx"), names)
+    images, labels = torch.rand(4, 3, 32, 32), torch.randint(0, 19, (4, 32, 32))
+    batch = Batch(images, labels, torch.tensor([0, 0, 1, 1]))
+    episode = Episode(0, 0, batch, ("meta-train", "meta-train"))
+    method = names["VREx"](variance_weight=2.0)
+    assert isinstance(method, Method)
+    network.eval()
+    losses = method.losses(network, episode)
+    risks = torch.stack([ERM().loss(network, batch[batch.domains == d]) for d in (0, 1)])
+    assert losses["loss"].item() == pytest.approx((risks.mean() + 2 * (risks[0] - risks[1]) ** 2 / 4).item(), rel=1e-4)
+
+
+def test_the_adaptation_is_one(network):
+    names = dict(
+        globals(), Adaptation=Adaptation, Predictor=Predictor, Sees=Sees, Tensor=Tensor, nn=nn, dataclass=dataclass
+    )
+    exec(block("class FlipAverage"), names)
+    images = torch.rand(1, 3, 32, 64)
+    plain = TrainBN().predictor(network)
+    expected = (plain(images) + plain(images.flip(-1)).flip(-1)) / 2
+    assert torch.allclose(names["FlipAverage"]().predictor(network)(images), expected)
