@@ -69,7 +69,9 @@ def _add_inspect(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "prepared", help="folder or URI of one prepared domain, or of several: data/cityscapes19/street"
     )
     parser.add_argument("--sheets", default=".", metavar="FOLDER", help="where contact sheets go (default: here)")
-    parser.add_argument("--images", type=int, default=12, metavar="N", help="images on a sheet (default: %(default)s)")
+    parser.add_argument(
+        "--images", type=int, default=8, metavar="N", help="images of each split (default: %(default)s)"
+    )
     parser.set_defaults(run=inspect)
 
 

@@ -21,8 +21,11 @@ OVERLAY = 0.55
 
 MARGIN, HEAD, LINE = 8, 34, 18
 
+MOST_BARS = 80
+"""Classes that a sheet shows the share of."""
 
-def inspect(prepared: Location, sheets: str | Path = ".", images: int = 12) -> list[Path]:
+
+def inspect(prepared: Location, sheets: str | Path = ".", images: int = 8) -> list[Path]:
     """Print the manifests of the domains in or below a folder, and write a contact sheet of each.
 
     Args:
@@ -110,42 +113,35 @@ def stored(manifest: Manifest) -> str:
 
 
 def histogram(manifest: Manifest) -> Table:
-    """How often every class occurs, split by split, with bars."""
+    """How often every class occurs, split by split."""
     unit = "pixels" if manifest.task == "segmentation" else "images"
-    table = Table(title=f"Classes of {manifest.domain}, share of labelled {unit}")
+    table = Table(title=f"Classes of {manifest.domain}: share of labelled {unit}, and images that show the class")
     table.add_column("class")
     for split in manifest.splits:
         table.add_column(split.name, justify="right")
-        table.add_column("", no_wrap=True)
-        table.add_column("images with it", justify="right")
+        table.add_column("images", justify="right")
     for c, name in enumerate(manifest.label_space.classes):
-        cells = []
-        for split in manifest.splits:
-            share, most = split.frequencies[c], max(split.frequencies)
-            bar = "█" * round(20 * share / most) if most else ""
-            cells += [f"{share:.2%}", bar, f"{split.class_samples[c]:,}"]
-        table.add_row(name, *cells)
+        cells = [(f"{split.frequencies[c]:.2%}", f"{split.class_samples[c]:,}") for split in manifest.splits]
+        table.add_row(name, *(cell for pair in cells for cell in pair))
     if manifest.task == "segmentation":
-        cells = []
-        for split in manifest.splits:
-            pixels = split.ignored_pixels + sum(split.class_counts)
-            cells += [f"{split.ignored_pixels / max(1, pixels):.2%}", "of all pixels", ""]
-        table.add_row("(ignored)", *cells)
+        pixels = [(split.ignored_pixels, split.ignored_pixels + sum(split.class_counts)) for split in manifest.splits]
+        shares = [(f"{ignored / max(1, every):.2%}", "") for ignored, every in pixels]
+        table.add_row("ignored, of all pixels", *(cell for pair in shares for cell in pair))
     return table
 
 
 def contact_sheet(domain: PreparedDomain, images: int) -> Image.Image:
-    """Images of every split with their labels on them, and the colours of the classes beneath."""
+    """Images of every split with their labels on them, and beneath how often each class occurs."""
     shown = [
         (split, domain.read(split, position))
         for split in domain.splits
         for position in spread(domain.num_samples(split), images)
     ]
     cells = [cell(sample, domain.label_space, split) for split, sample in shown]
-    across = min(4, len(cells))
+    across = 4
     rows = [cells[i : i + across] for i in range(0, len(cells), across)]
     heights = [max(each.height for each in row) for row in rows]
-    legend = palette(domain.label_space, across * (CELL + MARGIN) - MARGIN)
+    legend = bars(domain.manifest, across * (CELL + MARGIN) - MARGIN)
     width = across * (CELL + MARGIN) + MARGIN
     sheet = Image.new("RGB", (width, HEAD + sum(heights) + MARGIN * (len(rows) + 1) + legend.height), "white")
     title = f"{domain.name} · {domain.manifest.num_samples:,} samples · {domain.label_space.name}"
@@ -187,23 +183,30 @@ def cell(sample: Sample, space: LabelSpace, split: str) -> Image.Image:
     return picture
 
 
-def palette(space: LabelSpace, width: int) -> Image.Image:
-    """The classes' names with their colours, as many to a line as fit; nothing for classification."""
-    if space.task == "classification":
-        return Image.new("RGB", (width, 1), "white")
-    font = ImageFont.load_default(13)
-    measure = ImageDraw.Draw(Image.new("RGB", (1, 1)))
-    entries = [*zip(space.classes, space.palette, strict=True), ("(ignored)", (0, 0, 0))]
-    places, left, top = [], 0, 0
-    for name, _ in entries:
-        length = round(measure.textlength(name, font=font)) + 34
-        if left + length > width:
-            left, top = 0, top + 20
-        places.append((left, top))
-        left += length
-    legend = Image.new("RGB", (width, top + 26), "white")
-    draw = ImageDraw.Draw(legend)
-    for (name, colour), (x, y) in zip(entries, places, strict=True):
-        draw.rectangle((x, y + 4, x + 14, y + 16), fill=colour)
-        draw.text((x + 19, y + 10), name, fill="black", font=font, anchor="lm")
-    return legend
+def bars(manifest: Manifest, width: int) -> Image.Image:
+    """The classes, each with its colour, its name, and a bar for its share of each split."""
+    space, splits = manifest.label_space, manifest.splits
+    shown = range(min(MOST_BARS, space.num_classes))
+    most = max(share for split in splits for share in split.frequencies)
+    font, row = ImageFont.load_default(13), LINE * len(splits) + 6
+    columns = min(2, -(-len(shown) // 8))
+    rows = -(-len(shown) // columns)
+    picture = Image.new("RGB", (width, rows * row + 3 * LINE), "white")
+    draw = ImageDraw.Draw(picture)
+    unit = "labelled pixels" if manifest.task == "segmentation" else "images"
+    draw.text((0, LINE), f"share of the {unit}: {', then '.join(split.name for split in splits)}", "black", font)
+    for c in shown:
+        left, top = (c // rows) * (width // columns), 2 * LINE + (c % rows) * row
+        draw.rectangle((left, top + 4, left + 14, top + 16), fill=space.palette[c])
+        draw.text((left + 20, top + 2), space.classes[c], "black", font)
+        for i, split in enumerate(splits):
+            share, y = split.frequencies[c], top + i * LINE
+            end = left + 150 + (width // columns - 230) * share / most if most else left + 150
+            draw.rectangle((left + 150, y + 4, end, y + 14), fill=space.palette[c])
+            draw.text((end + 6, y + 2), f"{share:.2%}", "black", font)
+    rest = f"{space.num_classes - len(shown)} more classes, " if len(shown) < space.num_classes else ""
+    if manifest.task == "segmentation":
+        ignored = ", ".join(f"{s.ignored_pixels / max(1, s.ignored_pixels + sum(s.class_counts)):.2%}" for s in splits)
+        rest += f"ignored (black): {ignored} of all pixels"
+    draw.text((0, 2 * LINE + rows * row), rest, "black", font)
+    return picture

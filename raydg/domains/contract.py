@@ -71,7 +71,9 @@ class Contract(Value):
             return []
         where, differences = f"{domain}/{split}", []
         if len(sample_ids) != expectation.samples:
-            differences.append(f"{where} has {len(sample_ids):,} samples, {self.edition} has {expectation.samples:,}")
+            differences.append(
+                f"{where} has {len(sample_ids):,} samples, expected {expectation.samples:,} ({self.edition})"
+            )
         if expectation.members:
             strangers = [name for name in sample_ids if not re.match(expectation.members, name)]
             if strangers:

@@ -263,7 +263,7 @@ SPLIT = ExpectedSplit(domain="cityscapes", split="val", samples=1)
 @pytest.mark.parametrize(
     ("expectations", "message"),
     [
-        ({"splits": (replace(SPLIT, samples=500),)}, "cityscapes/val has 1 samples, test has 500"),
+        ({"splits": (replace(SPLIT, samples=500),)}, "cityscapes/val has 1 samples, expected 500"),
         ({"splits": (replace(SPLIT, members="lindau/"),)}, "1 samples that belong to another split, such as town/0"),
         ({"splits": (replace(SPLIT, ids_sha256="0" * 64),)}, r"as many samples as test, but not the same ones"),
         ({"sizes": ((2048, 1024),)}, "train: 3 images are 5 x 9, 6 x 6, 12 x 8 pixels; expected 2048 x 1024"),

@@ -226,5 +226,8 @@ def domain_folder(raw: Place, roots: Sequence[str], domains: Mapping[str, Sequen
     found = [place for place in places if place.is_dir()]
     if len(found) != 1:
         named = " or ".join(map(str, found or places))
-        raise ValueError(f"exactly one of {named} must be the images' folder of {domain}; found {len(found)}.")
+        raise ValueError(
+            f"exactly one of {named} must be the images' folder of {domain}; found {len(found)} "
+            "(--domains can leave it out)."
+        )
     return found[0]

@@ -81,7 +81,7 @@ def test_the_official_lists_are_the_contract(tmp_path):
     shutil.copy(FRAMES / "train.txt", tmp_path)
     for folder in ("train", "trainannot"):
         (tmp_path / folder).symlink_to(FRAMES / folder)
-    with pytest.raises(ValueError, match="camvid/train has 60 samples, SegNet has 367"):
+    with pytest.raises(ValueError, match="camvid/train has 60 samples, expected 367"):
         prepare_domain(CAMVID, "camvid", tmp_path, tmp_path / "out", IDD_LEVEL1, ["train"])
 
 

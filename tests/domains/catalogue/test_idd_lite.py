@@ -56,7 +56,7 @@ def test_the_real_frames_are_what_is_expected_but_for_their_number(tmp_path):
         ):
             np.testing.assert_array_equal(domain.read("val", i).label, np.asarray(label))
             np.testing.assert_array_equal(domain.read("val", i).image, np.asarray(image))
-    with pytest.raises(ValueError, match="idd_lite/val has 50 samples, IDD-Lite has 204"):
+    with pytest.raises(ValueError, match="idd_lite/val has 50 samples, expected 204"):
         prepare_domain(IDD_LITE, "idd_lite", FRAMES, tmp_path / "other", IDD_LEVEL1, ["val"])
 
 

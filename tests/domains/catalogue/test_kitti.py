@@ -67,7 +67,7 @@ def test_real_frames(tmp_path):
 def test_wrong_copies_are_refused(tmp_path):
     write(tmp_path, "000007_10", every_id(370, 1224))
     write(tmp_path, "000300_11", every_id(370, 1224))
-    with pytest.raises(ValueError, match=r"(?s)has 2 samples, 2018 has 200.*another split, such as 000300_11"):
+    with pytest.raises(ValueError, match=r"(?s)has 2 samples, expected 200.*another split, such as 000300_11"):
         prepare_domain(KITTI, "kitti", tmp_path, tmp_path / "out", CITYSCAPES_19)
     write(tmp_path / "small", "000007_10", every_id(37, 122))
     with pytest.raises(ValueError, match="1 images are 122 x 37 pixels; expected 1242 x 375"):

@@ -157,7 +157,7 @@ def test_wrong_files_are_refused(tmp_path):
         )
 
     small(tmp_path, count=30)
-    with pytest.raises(ValueError, match=r"rotated_mnist/0/train has 5 samples, idx files has 10,000"):
+    with pytest.raises(ValueError, match=r"rotated_mnist/0/train has 5 samples, expected 10,000"):
         prepare_domain(ROTATED, "rotated_mnist/0", tmp_path, tmp_path / "out", DIGITS)
 
     images, labels = (tmp_path / f"t10k-{name}-ubyte" for name in ("images-idx3", "labels-idx1"))

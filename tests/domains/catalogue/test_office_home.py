@@ -88,7 +88,7 @@ def test_contract_adds_up_to_the_published_sizes():
 
 def test_incomplete_and_doubled_copies_are_refused(tmp_path):
     folders(tmp_path / "raw", ("Art", "Real World"))
-    with pytest.raises(ValueError, match=r"office_home/art/train has 72 samples, folders has 1,941"):
+    with pytest.raises(ValueError, match=r"office_home/art/train has 72 samples, expected 1,941"):
         prepare_domain(DATASET, "office_home/art", tmp_path / "raw", tmp_path / "out", OFFICE_HOME_65)
     (tmp_path / "raw/Art/Webcam").rename(tmp_path / "raw/Art/webcam")
     with pytest.raises(ValueError, match=r"'webcam', which is no class of art"):

@@ -99,7 +99,7 @@ def test_exchanged_lists_and_parts_are_noticed(tmp_path):
     (tmp_path / "other").rename(val)
     assert len(differences(tmp_path, "pacs/photo")) == 2
     some_of(tmp_path / "raw", "photo")
-    with pytest.raises(ValueError, match=r"pacs/photo/train has 14 samples, official lists has 1,499"):
+    with pytest.raises(ValueError, match=r"pacs/photo/train has 14 samples, expected 1,499"):
         prepare_domain(DATASET, "pacs/photo", tmp_path / "raw", tmp_path / "out", PACS_7)
 
 

@@ -53,7 +53,7 @@ def test_mini_edition_has_no_pascal_and_notices_what_is_missing(tmp_path):
         MINI.list_samples(DATA / "vlcs_mini", "vlcs/pascal")
     shutil.copytree(DATA / "vlcs_mini", tmp_path / "raw", copy_function=shutil.copyfile)
     next((tmp_path / "raw/sun/sofa").iterdir()).unlink()
-    with pytest.raises(ValueError, match=r"vlcs/sun/train has 43 samples, mini has 44"):
+    with pytest.raises(ValueError, match=r"vlcs/sun/train has 43 samples, expected 44"):
         prepare_domain(DATASET, "vlcs/sun", tmp_path / "raw", tmp_path / "out", VLCS_5)
 
 

@@ -81,7 +81,7 @@ def test_release_1(tmp_path):
 def test_wrong_copies_are_refused(tmp_path):
     save(tmp_path / "images/1.jpg", noise())
     save(tmp_path / "labels/1.png", all_ids(38))
-    with pytest.raises(ValueError, match=r"wilddash/all has 1 samples, .* has 4,256"):
+    with pytest.raises(ValueError, match=r"wilddash/all has 1 samples, expected 4,256"):
         prepare_domain(WILDDASH, "wilddash", tmp_path, tmp_path / "out", CITYSCAPES_19)
     # The later panoptic package has ids beyond 38.
     save(tmp_path / "labels/1.png", all_ids(41))
