@@ -64,9 +64,7 @@ def test_every_condition_becomes_classes_pixel_by_pixel(tmp_path, suffix):
 def test_wrong_copies_are_refused(tmp_path):
     raw = write(tmp_path / "raw", "labelIds")
     for condition, (train, val) in SAMPLES.items():
-        complaint = (
-            rf"(?s)acdc/{condition}/train has 2 samples.* {train} .*acdc/{condition}/val has 1 samples.* {val} "
-        )
+        complaint = rf"(?s)acdc/{condition}/train has 2 samples.* {train} .*acdc/{condition}/val has 1 samples.* {val} "
         with pytest.raises(ValueError, match=complaint):
             prepare_domain(DATASET, f"acdc/{condition}", raw, tmp_path / "out", CITYSCAPES_19)
     (raw / f"gt/rain/val/{NAMES['val'][0]}_gt_labelIds.png").unlink()
