@@ -81,7 +81,8 @@ class Experiment(Value):
     adaptations: tuple[Adaptation, ...] = (TrainBN(),)
     """Ways of meeting the targets, each scored."""
     target_splits: tuple[str, ...] | None = None
-    """Splits of a target that are scored; None: its validation split where it has one, else everything."""
+    """Splits of a target, or named parts of them, that are scored; None: its validation split where it has one, else
+    everything."""
     scored_classes: tuple[str, ...] | None = None
     """Classes that mean IoU averages over, None: all; pixels of the others do not count. SYNTHIA has 16 of the 19."""
     evaluation_size: tuple[int, int] | None = None

@@ -111,10 +111,10 @@ def target_splits(experiment: Experiment, domain: PreparedDomain) -> tuple[str, 
     has."""
     if experiment.target_splits is not None:
         for split in experiment.target_splits:
-            if split not in domain.splits:
+            if split not in domain.parts:
                 raise ValueError(
                     f"Experiment.target_splits names {split!r}, but target {domain.name!r} has "
-                    f"{', '.join(domain.splits)}."
+                    f"{', '.join(domain.parts)}."
                 )
         return experiment.target_splits
     return (VALIDATION,) if VALIDATION in domain.splits else tuple(domain.splits)

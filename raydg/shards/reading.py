@@ -74,8 +74,13 @@ class PreparedDomain:
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """What is stored. Named parts of it (`Manifest.subsets`) can be asked for in the place of a split."""
+        """What is stored."""
         return tuple(split.name for split in self.manifest.splits)
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """All that may be asked for where a split is asked for: the splits, and named parts of them."""
+        return (*self.splits, *(part.name for part in self.manifest.subsets))
 
     def num_samples(self, split: str) -> int:
         return len(self._rows(split)["sample_id"])

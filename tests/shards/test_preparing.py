@@ -338,7 +338,8 @@ def test_a_named_part_of_a_split_is_read_like_a_split(raw, out):
     entry = replace(CITYSCAPES, editions=(replace(edition, subsets=(Subset("train-first-2", "train", 2, "nobody"),)),))
     label_path(raw, "train", 1).write_bytes(b"?")
     domain = prepare_domain(entry, "cityscapes", raw, out, CITYSCAPES_19, skip_bad=1).domain
-    assert domain.splits == ("train", "val") and domain.sample_ids("train-first-2") == ["town/0"]
+    assert domain.splits == ("train", "val") and domain.parts == ("train", "val", "train-first-2")
+    assert domain.sample_ids("train-first-2") == ["town/0"]
     assert (domain.read("train-first-2", 0).image == domain.read("train", 0).image).all()
     with pytest.raises(ValueError, match="it has 0 to 0"):
         domain.read("train-first-2", 1)
