@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-MENDABLE = (ValueError, ArithmeticError, FileExistsError, FileNotFoundError)
+MENDABLE = (ValueError, ArithmeticError, OSError)
 """Errors whose message names the offending value, the legal ones and the fix; every other one is a defect and keeps
 its traceback."""
 

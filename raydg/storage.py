@@ -1,24 +1,28 @@
 """Files and folders on local disk or in an object store, by one set of operations.
 
-A location is a local path or a URI that pyarrow's filesystems understand: `s3://bucket/key`, `gs://bucket/key`,
-`abfs://…`, `hdfs://…`, with their options as a query (`s3://bucket/data?endpoint_override=localhost:9000&scheme=http`).
+A location is a local path or a URI of an object store: `s3://bucket/key` or `gs://bucket/key`, with the options of
+pyarrow's filesystems as a query (`s3://bucket/data?endpoint_override=localhost:9000&scheme=http`).
 Credentials belong into the environment (`AWS_ACCESS_KEY_ID`, …), not into a URI; those that are there are not printed.
 """
 
 import os
 import posixpath
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Union
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
+from uuid import uuid4
 
 import pyarrow as pa
 from pyarrow.fs import FileInfo, FileSelector, FileSystem, FileType, LocalFileSystem
 
 Location = Union[str, Path, "Place"]
+
+SCHEMES = ("s3", "gs")
+"""Object stores whose URIs name a bucket and a key."""
 
 UNFINISHED = ".unfinished"
 """Ending of a local file that is being written."""
@@ -44,8 +48,8 @@ class Place:
             return location
         uri = urlsplit(str(location))
         if "://" not in str(location) or uri.scheme == "file":
-            return cls("", os.path.abspath(uri.path if uri.scheme == "file" else location))
-        place = cls(f"{uri.scheme}://{uri.netloc}?{uri.query}", uri.path.rstrip("/"))
+            return cls("", os.path.abspath(unquote(uri.path) if uri.scheme == "file" else location))
+        place = cls(f"{uri.scheme}://{uri.netloc}?{uri.query}", unquote(uri.path).rstrip("/"))
         filesystem(place.store)
         return place
 
@@ -118,18 +122,28 @@ class Place:
 
     @contextmanager
     def writing(self) -> Iterator[pa.NativeFile]:
-        """A stream into the file, which is there once the block has ended; after an error nothing is left of it."""
-        target = Place(self.store, f"{self.path}{UNFINISHED}") if self.is_local else self
-        if self.is_local:
-            os.makedirs(self.parent.path, exist_ok=True)
+        """A stream into the file, which is there, or new, once the block has ended; after an error all is as it was.
+
+        On local disk the data goes into a file of another name first, for an object store into memory.
+        """
+        if not self.is_local:
+            buffer = pa.BufferOutputStream()
+            yield buffer
+            # Not in a `with`: leaving it after an error would publish what was sent so far.
+            stream = self.filesystem.open_output_stream(self.key, compression=None)
+            stream.write(buffer.getvalue())
+            stream.close()
+            return
+        os.makedirs(self.parent.path, exist_ok=True)
+        unfinished = f"{self.path}.{uuid4().hex}{UNFINISHED}"
         try:
-            with self.filesystem.open_output_stream(target.key, compression=None) as stream:
+            with self.filesystem.open_output_stream(unfinished, compression=None) as stream:
                 yield stream
+            os.replace(unfinished, self.path)
         except BaseException:
-            target.remove()
+            with suppress(FileNotFoundError):
+                os.remove(unfinished)
             raise
-        if self.is_local:
-            os.replace(target.path, self.path)
 
     def remove(self) -> None:
         """Delete the file, if it is there."""
@@ -158,11 +172,13 @@ def filesystem(store: str) -> FileSystem:
     """
     if not store:
         return LocalFileSystem()
+    uri = urlsplit(store)
     try:
+        if uri.scheme not in SCHEMES:
+            raise ValueError(f"its scheme is {uri.scheme!r}")
         return FileSystem.from_uri(store)[0]
     except (pa.ArrowException, OSError, ValueError) as error:
-        shown = urlsplit(store)
         raise ValueError(
-            f"{shown.scheme}://{shown.netloc.rpartition('@')[2]} cannot be used: {error}. Legal are local paths and "
-            "the URIs of pyarrow's filesystems: s3://, gs://, abfs://, hdfs://."
+            f"{uri.scheme}://{uri.netloc.rpartition('@')[2]} cannot be used: {error}. Legal are local paths and URIs "
+            f"that begin with {', '.join(f'{scheme}://' for scheme in SCHEMES)}."
         ) from None

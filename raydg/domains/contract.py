@@ -55,6 +55,8 @@ class Contract(Value):
     """Width and height of at least half of the images, where not all other sizes are known."""
     occurring: tuple[int, ...] = ()
     """Raw label ids that every split shows somewhere; where they do not, the ids mean something else."""
+    most_excluded: float = 0.0
+    """Largest part of a split that the edition's rule for bad frames (`Edition.exclude`) may take out."""
     bands: tuple[Band, ...] = ()
 
     def expected(self, domain: str, split: str) -> ExpectedSplit | None:
@@ -80,13 +82,27 @@ class Contract(Value):
                 differences.append(
                     f"{where} holds {len(strangers):,} samples that belong to another split, such as {strangers[0]}"
                 )
-        elif expectation.ids_sha256 and not differences and hash_ids(sample_ids) != expectation.ids_sha256:
+        if expectation.ids_sha256 and not differences and hash_ids(sample_ids) != expectation.ids_sha256:
             differences.append(f"{where} has as many samples as {self.edition}, but not the same ones (names differ)")
         return differences
 
-    def differences_of_content(self, domain: str, split: str, seen: "Seen") -> list[str]:
-        """In what the opened files of a split differ from what is expected."""
+    def differences_of_content(
+        self, domain: str, split: str, seen: "Seen", excluded: Sequence[str] = (), bands: bool = True
+    ) -> list[str]:
+        """In what the opened files of a split differ from what is expected.
+
+        Args:
+            excluded: why each sample was left out that the edition's own rule takes out.
+            bands: whether the classes are those that the bands are of.
+        """
         where, differences = f"{domain}/{split}", []
+        samples = sum(seen.sizes.values()) + len(excluded)
+        if len(excluded) > self.most_excluded * samples:
+            reason, times = Counter(excluded).most_common(1)[0]
+            differences.append(
+                f"{where}: the rule for bad frames takes out {len(excluded):,} of {samples:,} samples, expected "
+                f"{self.most_excluded:.1%} at most; {times:,} times because {reason}"
+            )
         strange = {size: n for size, n in seen.sizes.items() if self.sizes and size not in self.sizes}
         if strange:
             sizes, expected = (
@@ -100,7 +116,7 @@ class Contract(Value):
                 f"{where}: most images should be {usual[0]} x {usual[1]} pixels, but {seen.sizes[usual]:,} of "
                 f"{images:,} are; {most:,} are {width} x {height}"
             )
-        absent = [raw_id for raw_id in self.occurring if raw_id not in seen.raw_ids]
+        absent = [raw_id for raw_id in self.occurring if seen.raw_ids and raw_id not in seen.raw_ids]
         if absent:
             found = ", ".join(map(str, sorted(seen.raw_ids)[:40]))
             differences.append(
@@ -108,7 +124,7 @@ class Contract(Value):
                 f"{guess(seen.raw_ids, self.occurring)}".rstrip()
             )
         total = sum(seen.classes.values())
-        for band in self.bands:
+        for band in self.bands if bands else ():
             share = seen.classes[band.name] / total if total else 0.0
             if not band.lowest <= share <= band.highest:
                 differences.append(

@@ -146,10 +146,14 @@ class Edition:
                     f"{self.layout.text}"
                 )
             samples += found
-        listed = Counter((sample.image, sample.attributes) for sample in samples)
-        twice = [str(image) for (image, _), times in listed.items() if times > 1]
-        if twice:
-            raise ValueError(f"{domain}: {len(twice)} images are listed more than once, first {twice[0]}.")
+        names = Counter((sample.split, sample.sample_id) for sample in samples)
+        # Where an edition reads images its own way, one file may hold many.
+        images = Counter(sample.image for sample in samples) if self.read_image is read_image else Counter()
+        for what, counted in (("samples have a name that another has, such as", names), ("images are listed", images)):
+            twice = [key for key, times in counted.items() if times > 1]
+            if twice:
+                first = "/".join(twice[0]) if isinstance(twice[0], tuple) else f"more than once, first {twice[0]}"
+                raise ValueError(f"{domain}: {len(twice)} {what} {first}.")
         return samples
 
     def fit(self, raw: Place, domain: str) -> int:

@@ -42,14 +42,26 @@ class HasImage(Protocol):
     def image(self) -> Place: ...
 
 
+def read(path: Place) -> bytes:
+    """A file's bytes. An OSError of the disk or the store is no bad sample: it stops the work, which can go on later.
+
+    Raises:
+        BadSample: the file is missing.
+    """
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise BadSample(f"{path} is missing") from None
+
+
 def decode(path: Place) -> tuple[bytes, Image.Image]:
     """A file's bytes and the image in them, with every pixel decoded.
 
     Raises:
         BadSample: the file is missing, truncated or not an image.
     """
+    data = read(path)
     try:
-        data = path.read_bytes()
         image = Image.open(io.BytesIO(data))
         image.load()
     except UnidentifiedImageError:
@@ -145,10 +157,7 @@ def read_red_of_16_bits(path: Place) -> np.ndarray:
     """
     import cv2  # here, for it takes longer to import than all of the catalogue
 
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise BadSample(f"{path} cannot be decoded: {error}") from None
+    data = read(path)
     bits, colours = data[24:25], data[25:26]  # of the header, which stands first in every PNG; 2 is RGB
     if not data.startswith(PNG_SIGNATURE) or (bits, colours) != (b"\x10", b"\x02"):
         raise BadSample(f"{path} is no PNG of three channels of 16 bits, of which red is the class id")

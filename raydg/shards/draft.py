@@ -2,10 +2,13 @@
 
 import hashlib
 import io
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from importlib.metadata import version
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -18,8 +21,8 @@ from raydg.domains.label_table import LabelTable
 from raydg.shards.encoding import Effect, Encoding
 from raydg.shards.manifest import FORMAT, MANIFEST, Manifest, NamedPart, ShardFile, Skipped, SplitSummary
 from raydg.shards.reading import PreparedDomain
-from raydg.shards.writing import ROW_GROUP_BYTES, ShardReport, ShardTask, index_schema
-from raydg.storage import Place
+from raydg.shards.writing import REPORT, ROW_GROUP_BYTES, ShardReport, ShardTask, index_schema
+from raydg.storage import UNFINISHED, Place
 from raydg.values import Json, encode, fingerprint
 
 SHARD_BYTES = 64 * 1024**2
@@ -27,6 +30,12 @@ SHARD_BYTES = 64 * 1024**2
 
 SHARD_SAMPLES = 10_000
 """Samples at which it is full, however small they are: what of a domain is held in memory at a time."""
+
+OURS = re.compile(rf"[^/]+\.parquet(\.{REPORT})?")
+"""Files of a preparation in a domain's folder, beside the manifest."""
+
+LEFT_BEHIND = timedelta(days=1)
+"""Age at which an unfinished file is what a killed process left."""
 
 SHOWN = 20
 """Bad samples that an error message lists before it only counts them."""
@@ -50,6 +59,8 @@ class Draft:
     """Those whose files are there."""
     files: Mapping[Place, FileInfo]
     """Size and time of every file of theirs."""
+    listed: Mapping[str, Sequence[str]]
+    """Ids of all samples of each split, those of missing files included."""
     missing: Sequence[Skipped]
     """Samples that are left out already, for want of a file."""
     differences: Sequence[str]
@@ -58,6 +69,8 @@ class Draft:
     encoding: Encoding
     skip_bad: int
     folder: Place
+    generation: int
+    """How many manifests the folder has had: an overwriting preparation touches no file of the domain that is there."""
 
     @cached_property
     def tasks(self) -> list[ShardTask]:
@@ -117,6 +130,7 @@ class Draft:
             accepted=self.accept_difference or "" if differences else "",
             remarks=tuple(self._remarks(done)),
             encoding=self.encoding,
+            generation=self.generation,
             row_group_bytes=ROW_GROUP_BYTES,
             index_sha256=hashlib.sha256(index).hexdigest(),
             layout=self.edition.layout.text,
@@ -126,8 +140,12 @@ class Draft:
         (self.folder / manifest.index).write_bytes(index)
         manifest.write(self.folder)
         named = {MANIFEST, manifest.index, *(shard.name for split in manifest.splits for shard in split.shards)}
-        for name in self.folder.files():
-            if name not in named:
+        for name in self.folder.files(recursive=False):
+            if OURS.fullmatch(name) and name not in named:
+                (self.folder / name).remove()
+        for name, info in self.folder.files(recursive=False).items():
+            # A younger one may be another process's, which was asked for the same.
+            if name.endswith(UNFINISHED) and info.mtime and datetime.now(UTC) - info.mtime > LEFT_BEHIND:
                 (self.folder / name).remove()
         return PreparedDomain(self.folder, manifest)
 
@@ -157,7 +175,16 @@ class Draft:
             return [raw.sample_id, file(raw.image), label, dict(raw.attributes)]
 
         how = [FORMAT, version("raydg"), self.dataset.name, self.edition.name, self.domain, self.table.version]
+        how += [self.generation, self._code]
         return fingerprint([*how, encode(self.encoding), *map(sample, samples)])[:12]
+
+    @cached_property
+    def _code(self) -> str:
+        """Hash of the source files of the functions that read the dataset, which may be its user's own."""
+        edition = self.edition
+        functions = [getattr(f, "func", f) for f in (edition.read_image, edition.read_label, edition.exclude) if f]
+        files = dict.fromkeys(function.__code__.co_filename for function in functions)
+        return hashlib.sha256(b"".join(Path(file).read_bytes() for file in files)).hexdigest()
 
     def _differences(self, done: Mapping[str, Sequence[ShardReport]]) -> Iterator[str]:
         if self.edition.contract is None:
@@ -166,7 +193,9 @@ class Draft:
             seen = Seen()
             for report in reports:
                 seen += report.seen
-            yield from self.edition.contract.differences_of_content(self.domain, split, seen)
+            excluded = [sample.reason for report in reports for sample in report.excluded]
+            default = self.table.space == self.edition.tables[0].space
+            yield from self.edition.contract.differences_of_content(self.domain, split, seen, excluded, default)
 
     def _remarks(self, done: Mapping[str, Sequence[ShardReport]]) -> Iterator[str]:
         if self.edition.contract is None:
@@ -191,8 +220,7 @@ class Draft:
     def _subsets(self, written: Mapping[str, Sequence[ShardReport]]) -> Iterator[NamedPart]:
         for subset in self.edition.subsets:
             if subset.split in written:
-                listed = [sample.sample_id for sample in self.samples if sample.split == subset.split]
-                first = set(listed[: subset.first])
+                first = set(sorted(self.listed[subset.split])[: subset.first])
                 usable = sum(
                     sample_id.as_py() in first for report in written[subset.split] for sample_id in report.index[0]
                 )

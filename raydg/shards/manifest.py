@@ -94,6 +94,8 @@ class Manifest(Value):
     remarks: tuple[str, ...]
     """What else the comparison showed."""
     encoding: Encoding
+    generation: int
+    """0, and one more each time that the domain was overwritten."""
     row_group_bytes: int
     """Bytes at which a row group is full."""
     index_sha256: str

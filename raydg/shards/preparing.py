@@ -1,7 +1,7 @@
 """Prepares domains: plans shards, has any number of processes write them, puts a domain in place when it is whole."""
 
-import re
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+import hashlib
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -9,18 +9,15 @@ from pyarrow.fs import FileInfo
 
 from raydg.domains.dataset import Dataset, Edition, RawSample
 from raydg.domains.labels import LabelSpace
-from raydg.shards.draft import Draft, check_bad, check_differences
+from raydg.shards.draft import OURS, Draft, check_bad, check_differences
 from raydg.shards.encoding import Encoding
-from raydg.shards.manifest import MANIFEST, Skipped
+from raydg.shards.manifest import MANIFEST, Manifest, Skipped
 from raydg.shards.reading import PreparedDomain
 from raydg.shards.writing import ShardReport, ShardTask, report_name, write_shard
 from raydg.storage import UNFINISHED, Location, Place, stat
 
 RunTasks = Callable[[Callable[[ShardTask], ShardReport], Sequence[ShardTask]], Iterable[ShardReport]]
 """Maps `write_shard` over tasks, results in order: builtin `map`, or the same on a cluster."""
-
-OURS = re.compile(rf"[^/]+\.parquet(\.report)?({re.escape(UNFINISHED)})?|{re.escape(MANIFEST + UNFINISHED)}")
-"""Files that a preparation may have left in a domain's folder."""
 
 
 @dataclass(frozen=True)
@@ -100,11 +97,11 @@ def prepare_domains(
     planned: list[PreparedDomain | Draft] = []
     for domain in domains:
         folder = out / label_space.name / domain
-        there = folder.files()
+        there = folder.files(recursive=False)
         if MANIFEST in there and not overwrite:
             planned.append(existing(dataset, domain, out, label_space, splits, asked, encoding, skip_bad))
             continue
-        strangers = [name for name in there if not OURS.fullmatch(name)]
+        strangers = [name for name in there if not (OURS.fullmatch(name) or name.endswith(UNFINISHED))]
         if MANIFEST not in there and strangers:
             raise ValueError(
                 f"{folder} is in the way, and no prepared domain (it holds {strangers[0]}): remove it, or choose "
@@ -114,7 +111,7 @@ def prepare_domains(
         wanted = chosen.chosen_splits(splits)
         samples = chosen.list_samples(raw, domain, wanted)
         files = known_files(samples)
-        whole, missing = whole_pairs(samples, files)
+        complete, missing = whole_pairs(samples, files)
         check_bad(domain, missing, skip_bad)
         differences = differences_of_lists(chosen, domain, wanted, samples)
         check_differences(domain, differences, accept_difference)
@@ -125,19 +122,19 @@ def prepare_domains(
                 domain=domain,
                 table=chosen.label_table(label_space, raw),
                 splits=wanted,
-                samples=whole,
+                samples=complete,
                 files=files,
+                listed={split: [s.sample_id for s in samples if s.split == split] for split in wanted},
                 missing=missing,
                 differences=differences,
                 accept_difference=accept_difference,
                 encoding=encoding,
                 skip_bad=skip_bad,
                 folder=folder,
+                generation=next_generation(folder) if MANIFEST in there else 0,
             )
         )
-    finished = {
-        draft.domain: {} if overwrite else finished_shards(draft) for draft in planned if isinstance(draft, Draft)
-    }
+    finished = {draft.domain: finished_shards(draft) for draft in planned if isinstance(draft, Draft)}
     tasks = [
         task
         for draft in planned
@@ -173,12 +170,25 @@ def in_order(
             yield report
 
 
+def next_generation(folder: Place) -> int:
+    """The generation of a domain that is to take the place of the one in `folder`, whose manifest may be unusable."""
+    try:
+        return Manifest.read(folder).generation + 1
+    except ValueError:
+        # Any number that its files do not have in their names, the same for the next try.
+        return int(hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest()[:8], 16)
+
+
 def finished_shards(draft: Draft) -> dict[str, ShardReport]:
-    """Reports of the draft's shards that an earlier preparation finished."""
-    there = draft.folder.files()
-    return {
-        task.name: ShardReport.read(draft.folder, task.name) for task in draft.tasks if report_name(task.name) in there
-    }
+    """Reports of the draft's shards that an earlier preparation finished, and that are there."""
+    there = draft.folder.files(recursive=False)
+    reports = [ShardReport.read(draft.folder, task.name) for task in draft.tasks if report_name(task.name) in there]
+    return {report.name: report for report in reports if whole(report.name, report.num_bytes, there)}
+
+
+def whole(name: str, num_bytes: int, there: Mapping[str, FileInfo]) -> bool:
+    """Whether a shard is among the files of a folder, as long as it was written; one without rows has no file."""
+    return num_bytes == 0 or (name in there and there[name].size == num_bytes)
 
 
 def existing(
@@ -201,6 +211,10 @@ def existing(
     edition = asked or next((each for each in dataset.editions if each.name == manifest.edition), dataset.editions[0])
     wanted = edition.chosen_splits(splits)
     differences = []
+    there = prepared.folder.files(recursive=False)
+    lost = [s.name for split in manifest.splits for s in split.shards if not whole(s.name, s.num_bytes, there)]
+    if lost:
+        differences.append(f"{len(lost)} of its shards are missing or cut short, such as {lost[0]}")
     if edition.name != manifest.edition:
         differences.append(f"from the edition {manifest.edition!r} instead of {edition.name!r}")
     if prepared.splits != wanted:
@@ -241,7 +255,7 @@ def known_files(samples: Sequence[RawSample]) -> dict[Place, FileInfo]:
 
 def whole_pairs(samples: Sequence[RawSample], files: dict[Place, FileInfo]) -> tuple[list[RawSample], list[Skipped]]:
     """The samples whose files are all there, and those of which one is missing."""
-    whole, missing = [], []
+    complete, missing = [], []
     for sample in samples:
         if sample.image not in files:
             partner = f", the image of {sample.label}" if isinstance(sample.label, Place) else ""
@@ -249,7 +263,7 @@ def whole_pairs(samples: Sequence[RawSample], files: dict[Place, FileInfo]) -> t
         elif isinstance(sample.label, Place) and sample.label not in files:
             reason = f"{sample.label} is missing, the label map of {sample.image}"
         else:
-            whole.append(sample)
+            complete.append(sample)
             continue
         missing.append(Skipped(sample.sample_id, sample.split, reason))
-    return whole, missing
+    return complete, missing

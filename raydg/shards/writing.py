@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections import Counter
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -100,6 +100,10 @@ def report_name(shard: str) -> str:
     return f"{shard}.{REPORT}"
 
 
+class GivenUp(Exception):
+    """More bad samples than tolerated: the shard that was begun is dropped."""
+
+
 class Excluded(Exception):
     """A sample that the dataset's own rule takes out; the message says why."""
 
@@ -122,7 +126,7 @@ def write_shard(task: ShardTask) -> ShardReport:
     excluded: list[Skipped] = []
     seen, effect = Seen(), Effect()
     place = task.folder / task.name
-    with ShardWriter(place, shard_schema(task.table.space)) as writer:
+    with suppress(GivenUp), ShardWriter(place, shard_schema(task.table.space)) as writer:
         for raw in task.samples:
             try:
                 sample = convert(task, raw)
@@ -132,7 +136,7 @@ def write_shard(task: ShardTask) -> ShardReport:
             except BadSample as error:
                 skipped.append(Skipped(raw.sample_id, raw.split, str(error)))
                 if len(skipped) > task.tolerated:
-                    break
+                    raise GivenUp from None
                 continue
             row = sample.row
             row_group, position = writer.add(row)
@@ -143,11 +147,10 @@ def write_shard(task: ShardTask) -> ShardReport:
                 | {"row_group": row_group, "row": position, "class_counts": sample.class_counts, "label": row["label"]}
             )
     table = pa.Table.from_pylist(index, schema=index_schema(task.table.space))
-    size = place.info().size if index else 0
+    given_up = len(skipped) > task.tolerated
+    size = place.info().size if index and not given_up else 0
     report = ShardReport(task.name, size, table, tuple(skipped), tuple(excluded), seen, effect)
-    if len(skipped) > task.tolerated:
-        place.remove()
-    else:
+    if not given_up:
         report.write(task.folder)
     return report
 

@@ -55,9 +55,7 @@ def main() -> None:
             for name, seconds in best.items():
                 report(name, given.frames, seconds, best["decode"])
             worker = max(pool.map(peak, range(4 * given.cores)))
-        print(
-            f"peak memory: {worker / 1e6:.0f} MB of a process at work, {peak() / 1e6:.0f} MB of the one that plans"
-        )
+        print(f"peak memory: {worker / 1e6:.0f} MB of a process at work, {peak() / 1e6:.0f} MB of the one that plans")
         seconds = on_ray(raw, Path(folder), given.cores)
         report("prepare on Ray", given.frames, seconds, best["decode"])
 

@@ -3,6 +3,7 @@
 import os
 import pickle
 import re
+import runpy
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -15,6 +16,7 @@ from tiny import CITYSCAPES, SIZES, as_it_comes, class_list, contents, image_pat
 
 from raydg.domains.contract import Band, Contract, ExpectedSplit
 from raydg.domains.dataset import Dataset, Subset
+from raydg.domains.decoding import RawImage
 from raydg.domains.label_table import LabelTable
 from raydg.domains.labels import CITYSCAPES_19, PACS_7
 from raydg.shards import Encoding, PreparedDomain, draft, prepare_domain, prepare_domains
@@ -158,8 +160,8 @@ def test_wrong_requests_are_refused(raw, out):
     for domains in ([], ["cityscapes", "cityscapes"], ["kitti"]):
         with pytest.raises(ValueError, match=r"domains of cityscapes are .*one or more of cityscapes, each once"):
             prepare_domains(CITYSCAPES, domains, raw, out, CITYSCAPES_19)
-    save(out / "cityscapes19/cityscapes/thesis/figure.png", np.zeros((2, 2), dtype=np.uint8))
-    with pytest.raises(ValueError, match=r"is in the way, and no prepared domain \(it holds thesis/figure\.png\)"):
+    save(out / "cityscapes19/cityscapes/figure.png", np.zeros((2, 2), dtype=np.uint8))
+    with pytest.raises(ValueError, match=r"is in the way, and no prepared domain \(it holds figure\.png\)"):
         prepare(raw, out, overwrite=True)
     with pytest.raises(ValueError, match="accept_difference is empty"):
         prepare(raw, out, accept_difference=" ")
@@ -226,9 +228,105 @@ def test_a_shard_that_a_killed_process_was_writing_is_written_anew(raw, out):
     folder = out / "parts/cityscapes19/cityscapes"
     folder.mkdir(parents=True)
     (folder / shard).write_bytes(b"half a sha")
-    (folder / f"{shard}.unfinished").write_bytes(b"half")
+    (folder / f"{shard}.abc.unfinished").write_bytes(b"half")
+    os.utime(folder / f"{shard}.abc.unfinished", (0, 0))
     prepare(raw, out / "parts")
     assert contents(out / "parts") == contents(out / "whole")
+
+
+def test_a_refused_overwrite_leaves_the_domain_as_it_was(raw, out):
+    """Nothing of the raw data changed, so that only the generation tells the new files from the old."""
+    truncate(raw)
+    domain = prepare(raw, out, skip_bad=1)
+    before = contents(out)
+    with pytest.raises(ValueError, match="bad samples"):
+        prepare(raw, out, overwrite=True)
+    assert PreparedDomain.open(out, CITYSCAPES_19, "cityscapes").manifest == domain.manifest
+    assert contents(out).items() >= before.items() and domain.read("train", 1).sample_id == "town/2"
+    again = prepare_domain(CITYSCAPES, "cityscapes", raw, out, CITYSCAPES_19, skip_bad=1, overwrite=True)
+    assert again.domain.manifest.generation == 1 and again.domain.manifest.index_sha256 == domain.manifest.index_sha256
+    assert len(contents(out)) == len(before)
+
+
+def test_an_interrupted_overwrite_goes_on_too(raw, out):
+    prepare(raw, out)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(raw, out, overwrite=True, run_tasks=interrupted)
+    assert prepare_domain(CITYSCAPES, "cityscapes", raw, out, CITYSCAPES_19, overwrite=True).resumed == 1
+
+
+def test_a_report_without_its_shard_is_not_believed(raw, out):
+    with pytest.raises(KeyboardInterrupt):
+        prepare(raw, out, run_tasks=interrupted)
+    (shard,) = out.rglob("train-*.parquet")
+    shard.unlink()
+    again = prepare_domain(CITYSCAPES, "cityscapes", raw, out, CITYSCAPES_19)
+    assert again.resumed == 0 and again.domain.read("train", 0).image.any()
+
+
+def test_a_domain_that_lost_a_shard_is_not_called_prepared(raw, out):
+    prepare(raw, out)
+    (shard,) = out.rglob("train-*.parquet")
+    shard.write_bytes(shard.read_bytes()[:-9])
+    with pytest.raises(
+        ValueError, match=rf"1 of its shards are missing or cut short, such as {shard.name}.*--overwrite"
+    ):
+        prepare(raw, out)
+    prepare(raw, out, overwrite=True)
+
+
+def test_two_that_prepare_the_same_do_not_disturb_each_other(raw, out):
+    def second_meanwhile(function: Callable, tasks: Sequence[ShardTask]) -> Iterator[ShardReport]:
+        for number, task in enumerate(tasks):
+            yield function(task)
+            if number == 0:
+                prepare(raw, out)
+
+    first = prepare(raw, out, run_tasks=second_meanwhile)
+    assert PreparedDomain.open(out, CITYSCAPES_19, "cityscapes").manifest == first.manifest
+    for split in first.splits:
+        for number in range(first.num_samples(split)):
+            first.read(split, number)
+
+
+def test_what_is_not_of_a_preparation_stays(raw, out):
+    prepare(raw, out)
+    folder = out / "cityscapes19/cityscapes"
+    (folder / "notes.txt").write_text("mine")
+    save(folder / "sub/image.png", np.zeros((2, 2), dtype=np.uint8))
+    (folder / "sub/train.parquet").write_text("another domain's")
+    prepare(raw, out, overwrite=True)
+    assert (folder / "notes.txt").exists() and (folder / "sub/train.parquet").exists()
+
+
+def test_a_disk_that_fails_stops_the_work_and_is_no_bad_sample(raw, out, monkeypatch):
+    real = Place.read_bytes
+
+    def fail(place: Place) -> bytes:
+        if place.name == "1_leftImg8bit.png":
+            raise OSError(5, "connection reset")
+        return real(place)
+
+    monkeypatch.setattr(Place, "read_bytes", fail)
+    with pytest.raises(OSError, match="connection reset"):
+        prepare(raw, out, skip_bad=3)
+    monkeypatch.undo()
+    assert prepare(raw, out).num_samples("train") == 3
+
+
+def test_code_that_reads_otherwise_makes_other_shards(raw, out, tmp_path):
+    (edition,) = CITYSCAPES.editions
+    for version, value in (("old", 7), ("new", 23)):
+        path = tmp_path / f"{version}.py"
+        path.write_text(f"import numpy as np\n\ndef read(place):\n    return np.full((8, 12), {value}, np.uint8)\n")
+    readers = [runpy.run_path(str(tmp_path / f"{version}.py"))["read"] for version in ("old", "new")]
+    for split, number in (("train", 1), ("train", 2), ("val", 0)):
+        save(image_path(raw, split, number), np.zeros((8, 12, 3), dtype=np.uint8))
+    entries = [replace(CITYSCAPES, editions=(replace(edition, read_label=read),)) for read in readers]
+    with pytest.raises(KeyboardInterrupt):
+        prepare_domain(entries[0], "cityscapes", raw, out, CITYSCAPES_19, run_tasks=interrupted)
+    again = prepare_domain(entries[1], "cityscapes", raw, out, CITYSCAPES_19)
+    assert again.resumed == 0 and (again.domain.read("train", 0).label == 10).all()
 
 
 def test_reports_that_fail_to_come_are_noticed(raw, out):
@@ -316,27 +414,36 @@ def test_jpeg_labels_are_refused(raw, out):
         prepare(raw, out)
 
 
+def too_small(image: RawImage, raw_ids: np.ndarray) -> str | None:
+    return "too small" if image.size == (6, 6) else None
+
+
 def test_what_the_dataset_itself_takes_out_is_listed_and_no_error(raw, out):
     (edition,) = CITYSCAPES.editions
-    small = replace(edition, exclude=lambda image, raw_ids: "too small" if image.size == (6, 6) else None)
+    small = replace(edition, exclude=too_small)
     entry = replace(CITYSCAPES, editions=(small,))
     domain = prepare_domain(entry, "cityscapes", raw, out, CITYSCAPES_19).domain
     (excluded,) = domain.manifest.excluded
     assert (excluded.sample_id, excluded.reason) == ("town/1", "too small")
     assert domain.sample_ids("train") == ["town/0", "town/2"] and domain.manifest.skipped == ()
     expected = ExpectedSplit(domain="cityscapes", split="train", samples=3, kept_elsewhere=1)
-    contract = Contract(edition="test", source="somebody's list", splits=(expected,))
+    contract = Contract(edition="test", source="somebody's list", splits=(expected,), most_excluded=0.4)
     entry = replace(CITYSCAPES, editions=(replace(small, contract=contract),))
     domain = prepare_domain(entry, "cityscapes", raw, out, CITYSCAPES_19, overwrite=True).domain
     assert domain.manifest.differences == ()
     (remark,) = domain.manifest.remarks
     assert remark.endswith("took out 1 and left 2; others kept 1 (somebody's list)")
+    entry = replace(CITYSCAPES, editions=(replace(small, contract=replace(contract, most_excluded=0.3)),))
+    with pytest.raises(
+        ValueError, match=r"takes out 1 of 3 samples, expected 30\.0% at most; 1 times because too small"
+    ):
+        prepare_domain(entry, "cityscapes", raw, out, CITYSCAPES_19, overwrite=True)
 
 
 def test_a_named_part_of_a_split_is_read_like_a_split(raw, out):
     (edition,) = CITYSCAPES.editions
     entry = replace(CITYSCAPES, editions=(replace(edition, subsets=(Subset("train-first-2", "train", 2, "nobody"),)),))
-    label_path(raw, "train", 1).write_bytes(b"?")
+    label_path(raw, "train", 1).unlink()  # missing or damaged, it is one of the first two
     domain = prepare_domain(entry, "cityscapes", raw, out, CITYSCAPES_19, skip_bad=1).domain
     assert domain.splits == ("train", "val") and domain.parts == ("train", "val", "train-first-2")
     assert domain.sample_ids("train-first-2") == ["town/0"]
@@ -406,8 +513,9 @@ def test_domains_before_a_bad_one_stay(tmp_path, out):
     names = {"train": [("dog/a.png", 1)], "crossval": [("dog/b.png", 1)]}
     for domain in ("photo", "sketch"):
         class_list(tmp_path / "raw", domain, names)
-    class_list(tmp_path / "raw", "cartoon", {"train": [("dog/a.png", 0)], "crossval": [("dog/b.png", 1)]})
-    with pytest.raises(ValueError, match=r"pacs/cartoon has bad samples.*\n.*dog/a\.png.*\[0\]"):
+    class_list(tmp_path / "raw", "cartoon", names)
+    (tmp_path / "raw/PACS/cartoon/dog/a.png").write_bytes(b"?")
+    with pytest.raises(ValueError, match=r"pacs/cartoon has bad samples.*\n.*dog/a\.png holds no image"):
         domains = ["pacs/photo", "pacs/cartoon", "pacs/sketch"]
         prepare_domains(PACS, domains, tmp_path / "raw", out, PACS_7)
     assert os.listdir(out) == ["pacs7"] and os.listdir(out / "pacs7/pacs") == ["photo"]

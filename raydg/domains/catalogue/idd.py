@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw
 from raydg.domains.catalogue.cityscapes import CITYSCAPES_TO_19, CITYSCAPES_TO_IDD
 from raydg.domains.contract import Contract, ExpectedSplit
 from raydg.domains.dataset import Dataset, Edition
-from raydg.domains.decoding import BadSample, read_ids
+from raydg.domains.decoding import BadSample, read, read_ids
 from raydg.domains.label_table import IGNORED, LabelTable
 from raydg.domains.labels import CITYSCAPES_19, IDD_LEVEL1, SYNTHIA_13, SYNTHIA_16
 from raydg.domains.layouts import PairedFiles
@@ -73,8 +73,9 @@ def read_polygons(place: Place) -> np.ndarray:
     Raises:
         BadSample: the file is missing, cannot be understood or names an unknown class.
     """
+    data = read(place)
     try:
-        annotation = json.loads(place.read_bytes())
+        annotation = json.loads(data)
         size = (int(annotation["imgWidth"]), int(annotation["imgHeight"]))
         drawn = [
             (str(entry["label"]), [(float(x), float(y)) for x, y in entry["polygon"]])
@@ -82,7 +83,7 @@ def read_polygons(place: Place) -> np.ndarray:
             if not int(entry.get("deleted", 0))
         ]
         canvas = Image.new("L", size, IDS["unlabeled"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadSample(
             f"{place} cannot be read as polygons ({type(error).__name__}: {error}); it must be JSON with imgWidth, "
             "imgHeight and objects, each with label and polygon"
@@ -168,9 +169,10 @@ def edition(parts: str, form: str, ending: str, tables: tuple[LabelTable, ...], 
 
 def forms(parts: str) -> tuple[Edition, ...]:
     """The editions of `parts`, the form that most published numbers are of first."""
-    # road, building, pole, vegetation, sky, person, rider, car, truck, motorcycle
+    # road, building, pole, vegetation, sky, person, rider, car, truck, motorcycle; of the train ids also bicycle, the
+    # last
     return (
-        edition(parts, "csTrainIds", "labelcsTrainIds.png", FROM_TRAIN_IDS, (0, 2, 5, 8, 10, 11, 12, 13, 14, 17)),
+        edition(parts, "csTrainIds", "labelcsTrainIds.png", FROM_TRAIN_IDS, (0, 2, 5, 8, 10, 11, 12, 13, 14, 17, 18)),
         edition(parts, "csIds", "labelcsIds.png", FROM_CITYSCAPES_IDS, (7, 11, 17, 21, 23, 24, 25, 26, 27, 32)),
         edition(parts, "polygons", "polygons.json", FROM_POLYGONS, (0, 29, 26, 32, 33, 6, 8, 12, 13, 9)),
     )

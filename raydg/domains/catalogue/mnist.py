@@ -20,7 +20,7 @@ from PIL import Image
 
 from raydg.domains.contract import Contract, ExpectedSplit
 from raydg.domains.dataset import Dataset, Edition, RawSample
-from raydg.domains.decoding import BadSample, RawImage, png
+from raydg.domains.decoding import BadSample, RawImage, png, read
 from raydg.domains.label_table import LabelTable
 from raydg.domains.labels import LabelSpace, spread_palette
 from raydg.seeds import fold
@@ -133,9 +133,8 @@ def read_idx(file: Place, dimensions: int) -> np.ndarray:
     Raises:
         BadSample: the file cannot be read, is of another kind, or has more or fewer bytes than it says.
     """
+    data = read(file)
     try:
-        data = file.read_bytes()
-        # Some filesystems unpack what is called .gz by themselves.
         data = gzip.decompress(data) if data.startswith(GZIP) else data
     except (OSError, EOFError, zlib.error) as error:
         raise BadSample(f"{file} cannot be read: {error}") from None

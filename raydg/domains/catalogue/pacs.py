@@ -8,7 +8,10 @@ from raydg.domains.layouts import ListedClasses
 
 # The third list, `test`, is the whole domain, train and crossval together, for when it is the unseen one. It is not
 # stored a second time: a target is evaluated on all of its splits.
-LAYOUT = ListedClasses(lists=(("train", "train"), ("val", "crossval")))
+LAYOUT = ListedClasses(
+    lists=(("train", "train"), ("val", "crossval")),
+    classes={name: raw_id for raw_id, name in enumerate(PACS_7.classes, start=1)},
+)
 
 NUMBERED_FROM_1 = LabelTable(PACS_7, dict(enumerate(PACS_7.classes, start=1)))
 

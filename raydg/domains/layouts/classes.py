@@ -21,6 +21,8 @@ class ListedClasses:
 
     lists: tuple[tuple[str, str], ...]
     """(split, its name in the list's file name)."""
+    classes: Mapping[str, int]
+    """Raw id of every class folder: a list whose ids are shifted or exchanged is noticed."""
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -43,6 +45,11 @@ class ListedClasses:
         strange = [raw_id for _, raw_id in lines if not raw_id.isdecimal()]
         if strange:
             raise ValueError(f"{path} has the label {strange[0]!r}: it must be a class id, 0 or more.")
+        for file, raw_id in lines:
+            known = self.classes.get(file.removeprefix(f"{domain}/").partition("/")[0])
+            if known is not None and known != int(raw_id):
+                hint = "; this list counts from 0" if int(raw_id) == known - 1 else ""
+                raise ValueError(f"{path} gives {file!r} the id {raw_id}: the class in that folder has {known}{hint}.")
         return [
             RawSample(file.removeprefix(f"{domain}/"), split, roots[0] / file, int(raw_id)) for file, raw_id in lines
         ]
@@ -174,7 +181,10 @@ class ListedImages:
     def samples(self, raw: Place, domain: str, split: str) -> list[RawSample]:
         images = domain_folder(raw, self.roots, {name: (folder,) for name, folder in self.domains.items()}, domain)
         path = self._lists_folder(raw, domain) / self._file(domain, split)
-        listed = dict(self._entry(path, domain, *line) for line in read_list(path))
+        entries = [self._entry(path, domain, *line) for line in read_list(path)]
+        listed = dict(entries)
+        if len(listed) < len(entries):
+            raise ValueError(f"{path} names {len(entries) - len(listed)} images more than once.")
         part = self.drawn.part(domain, split, listed) if self.drawn and split in self.drawn.splits else set(listed)
         return [RawSample(file, split, images / file, raw_id) for file, raw_id in listed.items() if file in part]
 

@@ -146,7 +146,7 @@ class ListedNames:
             raise ValueError(f"{path} has the entry {strange[0]!r}: each must be the name of a file, …{suffix}.")
         return [
             RawSample(name, split, raw / self.images.format(id=name), raw / self.labels.format(id=name))
-            for name in (name.removesuffix(suffix) for name in names)
+            for name in sorted(name.removesuffix(suffix) for name in names)
         ]
 
 

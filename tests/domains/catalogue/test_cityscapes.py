@@ -130,3 +130,12 @@ def test_a_resized_copy_is_refused(tmp_path):
         prepare(DATA / "cityscapes_mmseg_256x128", tmp_path / "out", **one)
     prepared = prepare(DATA / "cityscapes_mmseg_256x128", tmp_path / "out", splits=("val",))
     assert any("are 256 x 128 pixels; expected 2048 x 1024" in each for each in prepared.manifest.differences)
+
+
+def test_train_ids_shifted_down_are_refused(tmp_path):
+    raw = write(tmp_path / "raw", "labelTrainIds")
+    for path in (raw / "gtFine").rglob("*.png"):
+        ids = np.asarray(Image.open(path))
+        Image.fromarray(np.where(ids < 255, ids - 1, 255).astype(np.uint8)).save(path)
+    prepared = prepare(raw, tmp_path / "out", splits=["train"], edition="labelTrainIds")
+    assert any("no label has the raw ids 18; found are 0, 1," in each for each in prepared.manifest.differences)

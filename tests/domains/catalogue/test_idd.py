@@ -182,7 +182,7 @@ def test_train_ids_under_the_name_of_ids_are_refused(tmp_path):
         ('{"imgHeight": 4, "imgWidth": 4, "objects": [{"label": "sky", "polygon": [[1], [2]]}]}', "cannot be read as"),
         ("[]", "cannot be read as polygons"),
         ("{", "cannot be read as polygons .*it must be JSON"),
-        (None, "cannot be read as polygons"),
+        (None, "is missing"),
     ],
 )
 def test_polygons_that_cannot_be_understood_are_refused(tmp_path, content, message):

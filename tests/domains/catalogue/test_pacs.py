@@ -86,6 +86,9 @@ def test_the_altered_list_in_circulation_is_noticed(tmp_path):
     path = tmp_path / "lists" / "art_painting_crossval_kfold.txt"
     altered = path.read_text().replace("dog/pic_225.jpg 1", "dog/pic_225.jpg 0")
     path.write_text(altered.replace("dog/pic_249.jpg 1", "dog/pic_248.jpg 0"))
+    with pytest.raises(ValueError, match=r"gives 'art_painting/dog/pic_225\.jpg' the id 0: .* this list counts from 0"):
+        differences(tmp_path, "pacs/art_painting")
+    path.write_text(path.read_text().replace(".jpg 0", ".jpg 1"))
     (difference,) = differences(tmp_path, "pacs/art_painting")
     assert difference.startswith("pacs/art_painting/val") and "not the same ones" in difference
 
@@ -106,7 +109,7 @@ def test_exchanged_lists_and_parts_are_noticed(tmp_path):
 @needs_data
 def test_lists_numbered_from_0_are_refused(tmp_path):
     some_of(tmp_path / "raw", "photo", first_id=0)
-    with pytest.raises(ValueError, match=r"label ids \[0\].*numbers its classes from 1, this list from 0"):
+    with pytest.raises(ValueError, match=r"the id 0: the class in that folder has 1; this list counts from 0"):
         prepare_domain(
             DATASET, "pacs/photo", tmp_path / "raw", tmp_path / "out", PACS_7, accept_difference="two of a class"
         )
