@@ -26,8 +26,6 @@ def start(address: str | None = None, worker_cpus: int = 0) -> None:
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     if not ray.is_initialized():
         os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
-        # Ray's C++ core tells users about its own reconstruction of actors; what fails is raised in Python anyway.
-        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
         local = (
             {}
             if address
