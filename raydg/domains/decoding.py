@@ -92,10 +92,10 @@ def read_image(sample: HasImage) -> RawImage:
     return RawImage(png(rgb), rgb)
 
 
-def png(image: Image.Image) -> bytes:
-    """An image as a PNG file."""
+def png(image: Image.Image, level: int = 6) -> bytes:
+    """An image as a PNG file, compressed at a level of 0 (not at all) to 9."""
     buffer = io.BytesIO()
-    image.save(buffer, format="PNG")
+    image.save(buffer, format="PNG", compress_level=level)
     return buffer.getvalue()
 
 

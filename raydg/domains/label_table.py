@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from PIL import Image
 
 from raydg.domains.decoding import BadSample
 from raydg.domains.labels import IGNORE, LabelSpace
@@ -76,12 +77,13 @@ class LabelTable:
         Raises:
             BadSample: some id is not in the table.
         """
-        pixels = np.bincount(raw_ids.ravel(), minlength=len(self.lookup))
+        pixels = histogram(raw_ids)
         found = np.flatnonzero(pixels).tolist()
         unknown = [raw_id for raw_id in found if raw_id >= len(self.lookup) or self.lookup[raw_id] == UNKNOWN]
         if unknown:
             raise BadSample(self._unknown(unknown, found, source))
-        return self.lookup.astype(np.uint8)[raw_ids], {raw_id: int(pixels[raw_id]) for raw_id in found}
+        train_ids = self.lookup.astype(np.uint8).take(raw_ids)
+        return train_ids, {raw_id: int(pixels[raw_id]) for raw_id in found}
 
     def class_counts(self, raw_pixels: Mapping[int, int]) -> np.ndarray:
         """Pixels (or images) of every class, (k,) int64, where those of every raw id are given."""
@@ -139,6 +141,13 @@ class NameTable:
                 "does not know: is it another release of the dataset?"
             )
         return LabelTable(self.space, {raw_id: self.classes[name] for raw_id, name in names.items()})
+
+
+def histogram(raw_ids: np.ndarray) -> np.ndarray:
+    """How often each id from 0 on occurs. Pillow counts bytes four times as fast as numpy, which widens them first."""
+    if raw_ids.dtype == np.uint8:
+        return np.array(Image.fromarray(raw_ids).histogram())
+    return np.bincount(raw_ids.ravel())
 
 
 def check_names(space: LabelSpace, classes: Mapping[int, str] | Mapping[str, str]) -> None:
