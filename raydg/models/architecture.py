@@ -24,7 +24,8 @@ class Architecture(Value, ABC):
 
     @property
     def normalisation(self) -> Normalisation:
-        """Whether the network has BatchNorm layers ("batch") or not ("none"), known without building it."""
+        """Whether the encoder has BatchNorm layers ("batch") or not ("none"), known without building it: adaptations to
+        a domain's statistics are refused without, although a decoder may have some."""
         return self.backbone.normalisation
 
     def build(self, label_space: LabelSpace, pretrained: bool = True) -> Network:

@@ -15,13 +15,17 @@ class ASPP(nn.Module):
 
     (b, inputs, h, w) to (b, channels, h, w). Source: Chen et al., "Rethinking Atrous Convolution for Semantic Image
     Segmentation", Section 3.3; the order of the branches is that of Pin the Memory's code (network/deepv3plus.py).
+    torchvision and self-adaptation's code put the pooling last: the weights of their projection fit once its inputs are
+    rolled by `channels`. `dropout` is element-wise and comes last, as there; Pin the Memory has none.
     """
 
-    def __init__(self, inputs: int, channels: int, rates: tuple[int, ...]) -> None:
+    def __init__(self, inputs: int, channels: int, rates: tuple[int, ...], dropout: float = 0.0) -> None:
         super().__init__()
         self.branches = nn.ModuleList([ImagePooling(inputs, channels), conv_norm_relu(inputs, channels, 1)])
         self.branches.extend(conv_norm_relu(inputs, channels, 3, dilation=rate) for rate in rates)
         self.project = conv_norm_relu(len(self.branches) * channels, channels, 1)
+        if dropout:
+            self.project.append(nn.Dropout(dropout))
 
     def forward(self, maps: Tensor) -> Tensor:
         return self.project(torch.cat([branch(maps) for branch in self.branches], dim=1))

@@ -1,6 +1,7 @@
 """Backbones: the values that say which encoder a network has."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -12,6 +13,14 @@ from raydg.values import Value
 
 Normalisation = Literal["batch", "none"]
 OutputStride = Literal[8, 16]
+Dilation = Literal["uniform", "lagging", "reset"]
+"""Dilation of the first block of a dilated stage. The others have the stage's own: 2 in the first such stage, then 4.
+
+uniform: the stage's own. Pin the Memory's networks (network/deepv3plus.py and deepv2.py, variants D and D16).
+lagging: that of the stage before. torchvision's `replace_stride_with_dilation`, so self-adaptation's DeepLabV3+, and
+    TSMLDG's network (network/backbone/resnet.py).
+reset: 1. self-adaptation's DeepLabV1 (models/backbone/resnet.py), in both layer3 and layer4.
+"""
 
 
 @dataclass(frozen=True)
@@ -47,18 +56,21 @@ class DilatableBackbone(Backbone):
     """A convolutional backbone whose last stages can trade stride for dilation."""
 
     @abstractmethod
-    def dilated(self, output_stride: OutputStride) -> Encoder:
-        """Encoder, with random weights, whose first features have stride 4 and whose last have `output_stride`."""
+    def dilated(self, output_stride: OutputStride, dilation: Dilation = "uniform") -> Encoder:
+        """Encoder, with random weights, whose first features have stride 4 and whose last have `output_stride`.
+
+        It has features of at least two depths; those before the deepest are where auxiliary heads sit.
+        """
 
 
-def dilate(stage: nn.Module, dilation: int) -> None:
-    """Give every convolution of a residual stage stride 1, and every 3x3 one, the first block's included, `dilation`.
-
-    The weights keep their shapes. This is the pattern of Pin the Memory's networks (network/deepv3plus.py, variants D
-    and D16); torchvision's `replace_stride_with_dilation` leaves the first block at the dilation of the stage before.
-    """
-    for conv in stage.modules():
-        if isinstance(conv, nn.Conv2d):
-            conv.stride = (1, 1)
-            if conv.kernel_size == (3, 3):
-                conv.dilation = conv.padding = (dilation, dilation)
+def dilate(blocks: Iterable[nn.Module], rate: int, dilation: Dilation) -> None:
+    """Give every convolution of a residual stage's blocks stride 1, and every 3x3 one dilation `rate`, in the first
+    block as `dilation` says. The weights keep their shapes."""
+    first = {"uniform": rate, "lagging": rate // 2, "reset": 1}[dilation]
+    for position, block in enumerate(blocks):
+        of_block = rate if position else first
+        for conv in block.modules():
+            if isinstance(conv, nn.Conv2d):
+                conv.stride = (1, 1)
+                if conv.kernel_size == (3, 3):
+                    conv.dilation = conv.padding = (of_block, of_block)

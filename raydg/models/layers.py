@@ -2,14 +2,21 @@
 
 from torch import Tensor, nn
 
-from raydg.models.network import Features
+from raydg.models.network import Features, Site
 
 
-class Head(nn.Sequential):
-    """Layers applied to the deepest features: the decoder of a classifier."""
+class Head(nn.Module):
+    """The decoder of a classifier: layers that make a vector of the deepest features, and the last one.
+
+    The input of the last one is a site.
+    """
+
+    def __init__(self, pool: nn.Module, last: nn.Module, channels: int) -> None:
+        super().__init__()
+        self.pool, self.before_last, self.last = pool, Site(channels), last
 
     def forward(self, features: Features) -> Tensor:
-        return super().forward(features[-1])
+        return self.last(self.before_last(self.pool(features[-1])))
 
 
 def conv_norm(inputs: int, outputs: int, kernel_size: int, stride: int = 1, dilation: int = 1) -> nn.Sequential:
@@ -23,6 +30,14 @@ def conv_norm_relu(inputs: int, outputs: int, kernel_size: int, stride: int = 1,
     return conv_norm(inputs, outputs, kernel_size, stride, dilation).append(nn.ReLU(inplace=True))
 
 
+def drop_after_relus(module: nn.Module, probability: float) -> None:
+    """Put element-wise dropout behind every ReLU in `module`; a ReLU that is used several times drops at each use."""
+    for parent in list(module.modules()):
+        for name, child in parent.named_children():
+            if isinstance(child, nn.ReLU):
+                parent.add_module(name, nn.Sequential(child, nn.Dropout(probability)))
+
+
 def initialise(module: nn.Module) -> None:
     """Kaiming's normal initialisation of every convolution in `module`, by fan-in, and biases 0.
 
@@ -32,5 +47,14 @@ def initialise(module: nn.Module) -> None:
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+
+
+def initialise_narrowly(module: nn.Module) -> None:
+    """N(0, 0.01) for every convolution in `module`, and biases 0: how the first DeepLabs begin their last layer."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.normal_(layer.weight, std=0.01)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)

@@ -1,6 +1,7 @@
 """The network that every method trains: normalisation, encoder, decoder, and the way back to the images' own size."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +15,9 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 Features = tuple[Tensor, ...]
 """From encoder to decoder: maps (b, c, h', w') from fine to coarse, the deepest last, or a single vector (b, c)."""
 
+Transform = Callable[[Tensor], Tensor]
+"""What a method does to the activations at a site."""
+
 Upsampling = Callable[[Tensor, Sequence[int]], Tensor]
 """Maps (b, c, h', w') and a size (h, w) to maps (b, c, h, w)."""
 
@@ -23,11 +27,36 @@ def bilinear_aligned(maps: Tensor, size: Sequence[int]) -> Tensor:
     return F.interpolate(maps, size=tuple(size), mode="bilinear", align_corners=True)
 
 
+def bilinear(maps: Tensor, size: Sequence[int]) -> Tensor:
+    """Bilinear interpolation that leaves the corner pixels' outer edges where they are (`align_corners=False`)."""
+    return F.interpolate(maps, size=tuple(size), mode="bilinear", align_corners=False)
+
+
+class Site(nn.Identity):
+    """A named place in a network where a method may change the activations on their way: DMG masks them, Pin the Memory
+    replaces them by what it reads. Without a transform it does nothing; it has no parameters and no buffers."""
+
+    def __init__(self, channels: int) -> None:
+        """`channels` is c of the maps (b, c, h, w), or of the vectors (b, c), that pass."""
+        super().__init__()
+        self.channels = channels
+        self.transform: Transform | None = None
+
+    def forward(self, activations: Tensor) -> Tensor:
+        return activations if self.transform is None else self.transform(activations)
+
+
 class Encoder(nn.Module):
-    """What pretrained weights fill. Maps normalised images (b, 3, h, w) to `Features`."""
+    """What pretrained weights fill. Maps normalised images (b, 3, h, w) to `Features`.
+
+    Its sites are the `Site`s among its modules, by the names that they have there.
+    """
 
     channels: tuple[int, ...]
     """c of each of the features, in their order."""
+    groups: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """Layer groups from the image on, such as ("stem", ("conv1", "bn1")), each with its modules' names: what can be
+    frozen together."""
     minimum_size: int = 1
     """Shortest side of an image, in pixels, that leaves anything of the deepest map."""
 
@@ -57,9 +86,52 @@ class Network(nn.Module):
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        self._check(images)
-        logits = self.decoder(self.encoder((images - self.mean) / self.std))
+        logits = self.decoder(self._features(images))
         return logits if self.upsample is None else self.upsample(logits, images.shape[-2:])
+
+    def with_auxiliary(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """The logits that the call gives, and those of the auxiliary head, both (b, k, h, w) at the images' size.
+
+        The encoder runs once. The auxiliary head is the decoder's `auxiliary`, which a call does not compute.
+
+        Raises:
+            ValueError: images that the call refuses, or a network without such a head.
+        """
+        auxiliary = getattr(self.decoder, "auxiliary", None)
+        if auxiliary is None or self.upsample is None:
+            raise ValueError("The network has no auxiliary head: build it from an architecture with auxiliary=True.")
+        features, size = self._features(images), images.shape[-2:]
+        return self.upsample(self.decoder(features), size), self.upsample(auxiliary(features), size)
+
+    def _features(self, images: Tensor) -> Features:
+        self._check(images)
+        return self.encoder((images - self.mean) / self.std)
+
+    @property
+    def sites(self) -> dict[str, Site]:
+        """Every site of encoder and decoder, by its name: the last part of its module's name."""
+        return {name.rpartition(".")[2]: module for name, module in self.named_modules() if isinstance(module, Site)}
+
+    @contextmanager
+    def transformed(self, transforms: Mapping[str, Transform]) -> Iterator[None]:
+        """Forwards in this block apply `transforms` at their sites.
+
+        Raises:
+            ValueError: the network has no site of that name.
+        """
+        sites = self.sites
+        strangers = transforms.keys() - sites.keys()
+        if strangers:
+            raise ValueError(
+                f"the network has no site {', '.join(sorted(strangers))}: it has {', '.join(sites) or 'none'}."
+            )
+        try:
+            for name, transform in transforms.items():
+                sites[name].transform = transform
+            yield
+        finally:
+            for name in transforms:
+                sites[name].transform = None
 
     def _check(self, images: Tensor) -> None:
         if images.ndim != 4 or images.shape[1] != 3:

@@ -3,20 +3,19 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from raydg.models.backbone import DilatableBackbone, Normalisation, OutputStride, dilate
+from raydg.models.backbone import DilatableBackbone, Dilation, Normalisation, OutputStride, dilate
 from raydg.models.layers import Head, conv_norm, conv_norm_relu, initialise
-from raydg.models.network import Encoder, Features
+from raydg.models.network import Encoder, Features, Site
 
 
 @dataclass(frozen=True)
 class SmallNet(DilatableBackbone):
     """A stem and three residual blocks, each with half the size and twice the channels of what comes before.
 
-    Output stride 16. Dilated to 8, the last block has dilation 2. There are no pretrained weights. A classifier's
-    decoder is global pooling and a linear layer.
+    Output stride 16. Dilated to 8, the last block, which is its stage's first, has dilation 2 if uniform and else 1.
+    There are no pretrained weights. A classifier's decoder is global pooling and a linear layer.
     """
 
     width: int = 16
@@ -30,20 +29,26 @@ class SmallNet(DilatableBackbone):
 
     def classifier(self, num_classes: int) -> tuple[Encoder, nn.Module]:
         encoder = SmallNetEncoder(self.width)
-        return encoder, Head(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(encoder.channels[-1], num_classes))
+        return encoder, Head(
+            nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()),
+            nn.Linear(encoder.channels[-1], num_classes),
+            encoder.channels[-1],
+        )
 
     def load_weights(self, encoder: Encoder) -> None:
         """Nothing to do: there are none."""
 
-    def dilated(self, output_stride: OutputStride) -> Encoder:
+    def dilated(self, output_stride: OutputStride, dilation: Dilation = "uniform") -> Encoder:
         encoder = SmallNetEncoder(self.width)
         if output_stride == 8:
-            dilate(encoder.block3, 2)
+            dilate([encoder.block3], 2, dilation)
         return encoder
 
 
 class SmallNetEncoder(Encoder):
-    """Features of the blocks: strides 4, 8 and 16 unless dilated."""
+    """Features of the blocks: strides 4, 8 and 16 unless dilated. The inputs of the last two are sites."""
+
+    groups = (("stem", ("stem",)), ("block1", ("block1",)), ("block2", ("block2",)), ("block3", ("block3",)))
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -52,12 +57,13 @@ class SmallNetEncoder(Encoder):
         self.block1 = Block(width, 2 * width)
         self.block2 = Block(2 * width, 4 * width)
         self.block3 = Block(4 * width, 8 * width)
+        self.before_block2, self.before_block3 = Site(2 * width), Site(4 * width)
         initialise(self)
 
     def forward(self, images: Tensor) -> Features:
         maps1 = self.block1(self.stem(images))
-        maps2 = self.block2(maps1)
-        return maps1, maps2, self.block3(maps2)
+        maps2 = self.block2(self.before_block2(maps1))
+        return maps1, maps2, self.block3(self.before_block3(maps2))
 
 
 class Block(nn.Module):
@@ -67,6 +73,7 @@ class Block(nn.Module):
         super().__init__()
         self.residual = nn.Sequential(conv_norm_relu(inputs, outputs, 3, stride=2), conv_norm(outputs, outputs, 3))
         self.shortcut = conv_norm(inputs, outputs, 1, stride=2)
+        self.relu = nn.ReLU()
 
     def forward(self, maps: Tensor) -> Tensor:
-        return F.relu(self.residual(maps) + self.shortcut(maps))
+        return self.relu(self.residual(maps) + self.shortcut(maps))

@@ -6,10 +6,11 @@ from typing import ClassVar, Literal, Self
 
 from torch import Tensor, nn
 from torchvision import models
+from torchvision.models.squeezenet import Fire
 
 from raydg.models.backbone import Normalisation
 from raydg.models.layers import Head
-from raydg.models.network import Encoder, Features
+from raydg.models.network import Encoder, Features, Site
 from raydg.models.torchvision_backbone import TorchvisionBackbone
 
 
@@ -37,18 +38,30 @@ class SqueezeNet(TorchvisionBackbone):
     def classifier(self, num_classes: int) -> tuple[Encoder, nn.Module]:
         net = self.builder(num_classes=num_classes)
         minimum_size = {"1.0": 21, "1.1": 17}[self.version]
-        return SqueezeNetEncoder(net, minimum_size), Head(*net.classifier, nn.Flatten())
+        dropout, *last = net.classifier
+        return SqueezeNetEncoder(net, minimum_size), Head(dropout, nn.Sequential(*last, nn.Flatten()), 512)
 
 
 class SqueezeNetEncoder(Encoder):
-    """The maps of the last fire module, stride 16."""
+    """The maps of the last fire module, stride 16. The inputs of the last two fire modules are sites."""
 
     channels = (512,)
+    groups = (("features", ("features",)),)
 
     def __init__(self, net: models.SqueezeNet, minimum_size: int) -> None:
         super().__init__()
         self.features = net.features
         self.minimum_size = minimum_size
+        self.before_fire8, self.before_fire9 = Site(384), Site(512)
+        fires = [position for position, module in enumerate(net.features) if isinstance(module, Fire)]
+        self._fire8, self._fire9 = fires[-2:]
 
     def forward(self, images: Tensor) -> Features:
-        return (self.features(images),)
+        maps = images
+        for position, module in enumerate(self.features):
+            if position == self._fire8:
+                maps = self.before_fire8(maps)
+            elif position == self._fire9:
+                maps = self.before_fire9(maps)
+            maps = module(maps)
+        return (maps,)

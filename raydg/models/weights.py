@@ -44,7 +44,7 @@ def download(builder: Callable[..., nn.Module]) -> State:
     except UNREADABLE as error:
         place = f"{torch.hub.get_dir()}/checkpoints"
         advice = f"put it into {place} by hand, or give the path of a copy as weights"
-        raise ValueError(f"{weights.url} cannot be downloaded or read: {_reason(error)}; {advice}.") from error
+        raise ValueError(f"{weights.url} cannot be downloaded or read: {reason(error)}; {advice}.") from error
 
 
 def read(path: str) -> State:
@@ -63,7 +63,7 @@ def read(path: str) -> State:
     try:
         data = readers[suffix(path)](path)
     except UNREADABLE as error:
-        raise ValueError(f"The weights file {path!r} cannot be read: {_reason(error)}.") from error
+        raise ValueError(f"The weights file {path!r} cannot be read: {reason(error)}.") from error
     if not isinstance(data, dict) or not data or not all(isinstance(tensor, Tensor) for tensor in data.values()):
         raise ValueError(f"The weights file {path!r} holds no state dict: keys, each with a tensor, and nothing else.")
     # DistributedDataParallel's prefix.
@@ -83,13 +83,14 @@ def _read_npz(path: str) -> State:
         return {key: torch.from_numpy(arrays[key]) for key in arrays.files}
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
     """One line for what may be a page."""
     return f"{type(error).__name__}: {error}".strip().partition("\n")[0].rstrip(" .:")
 
 
-def misfit(encoder: nn.Module, state: State, head: str) -> str:
-    """Why `state` is not exactly the encoder's, in words; empty if it is. Keys that begin with `head` do not count."""
+def misfit(encoder: nn.Module, state: State, head: str | tuple[str, ...]) -> str:
+    """Why `state` is not exactly the encoder's, in words; empty if it is. Keys that begin with `head`, or one of
+    them, do not count."""
     wanted = encoder.state_dict()
     given = {key: tensor for key, tensor in state.items() if not key.startswith(head)}
     both = [key for key in wanted if key in given]

@@ -9,7 +9,20 @@ from torch import nn
 from torch.func import functional_call
 
 from raydg.domains.labels import IDD_LEVEL1, PACS_7, LabelSpace
-from raydg.models import AlexNet, Architecture, Classifier, DeepLabV3Plus, Network, ResNet, SmallNet, SqueezeNet
+from raydg.models import (
+    FCN,
+    AlexNet,
+    Architecture,
+    Classifier,
+    DeepLabV1,
+    DeepLabV2,
+    DeepLabV3,
+    DeepLabV3Plus,
+    Network,
+    ResNet,
+    SmallNet,
+    SqueezeNet,
+)
 from raydg.models.layers import Head
 from raydg.models.network import Encoder
 from raydg.values import decode, encode
@@ -23,6 +36,13 @@ ARCHITECTURES = [
     DeepLabV3Plus(ResNet(18), output_stride=8, **NARROW),
     DeepLabV3Plus(SmallNet(width=8), output_stride=8),
     DeepLabV3Plus(SmallNet(), **NARROW),
+    DeepLabV3Plus(SmallNet(), **NARROW, decoder_convolutions=1, dropout=0.1, align_corners=False),
+    DeepLabV1(SmallNet(width=8)),
+    DeepLabV1(SmallNet(width=8), dropout=0.1),
+    DeepLabV2(SmallNet(width=8)),
+    DeepLabV2(SmallNet(width=8), head="pin", aspp_channels=8),
+    DeepLabV3(SmallNet(width=8), aspp_channels=8),
+    FCN(SmallNet(width=8)),
 ]
 HEIGHT, WIDTH = 65, 97
 NUM_IMAGES = 3
@@ -82,7 +102,7 @@ def test_every_parameter_and_saved_buffer_is_of_the_encoder_or_the_decoder(netwo
 
 
 def test_batch_norm_is_known_without_building(network: Network, architecture: Architecture) -> None:
-    found = any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
+    found = any(isinstance(module, nn.BatchNorm2d) for module in network.encoder.modules())
     assert architecture.normalisation == ("batch" if found else "none")
 
 
@@ -109,8 +129,9 @@ def test_functional_call_sees_all_the_state(network: Network, images: torch.Tens
         torch.testing.assert_close(functional_call(network, state, (images,)), expected, rtol=0, atol=0)
     for name, buffer in other.named_buffers():
         torch.testing.assert_close(state[name], buffer, rtol=0, atol=0)
+    kept = network.state_dict()
     for name, tensor in own.items():
-        torch.testing.assert_close(network.state_dict()[name], tensor, rtol=0, atol=0)
+        torch.testing.assert_close(kept[name], tensor, rtol=0, atol=0)
 
 
 def test_float64_refines_float32(network: Network, images: torch.Tensor) -> None:
@@ -156,7 +177,7 @@ class Echo(Encoder):
 
 
 def test_images_are_normalised_with_imagenets_statistics() -> None:
-    network = Network(Echo(), Head(nn.Identity()))
+    network = Network(Echo(), Head(nn.Identity(), nn.Identity(), 3))
     image = torch.tensor([[0.485, 0.456, 0.406], [1.0, 1.0, 1.0], [0.0, 0.5, 0.25]]).T.reshape(1, 3, 3, 1)
     expected = [
         [0, 0, 0],
@@ -178,7 +199,7 @@ def test_images_are_normalised_with_imagenets_statistics() -> None:
 )
 def test_images_of_another_kind_are_refused(images: torch.Tensor, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        Network(Echo(), Head())(images)
+        Network(Echo(), Head(nn.Identity(), nn.Identity(), 3))(images)
 
 
 def test_a_label_space_of_the_other_task_is_refused() -> None:
@@ -209,3 +230,45 @@ def test_second_derivatives_of_a_segmentation_network_agree_with_finite_differen
     step = 1e-6
     numeric = (dot(gradient(step), direction) - dot(gradient(-step), direction)).item() / (2 * step)
     assert curvature == pytest.approx(numeric, rel=1e-3)
+
+
+def test_a_site_changes_what_passes_while_a_method_asks_for_it() -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = Classifier(SmallNet(4)).build(PACS_7).eval()
+    images = torch.rand(2, 3, 32, 32)
+    plain = network(images)
+    assert {name: site.channels for name, site in network.sites.items()} == {
+        "before_block2": 8,
+        "before_block3": 16,
+        "before_last": 32,
+    }
+    with network.transformed({"before_last": torch.zeros_like}):
+        assert torch.equal(network(images), network.decoder.last.bias.expand(2, 7))
+    assert torch.equal(network(images), plain)
+    with pytest.raises(ValueError, match=r"no site fc: it has before_block2, before_block3, before_last"):
+        network.transformed({"fc": torch.zeros_like}).__enter__()
+    with pytest.raises(RuntimeError), network.transformed({"before_last": torch.zeros_like}):
+        raise RuntimeError
+    assert torch.equal(network(images), plain)
+
+
+@pytest.mark.parametrize("backbone", [ResNet(18), AlexNet(), SqueezeNet("1.0"), SqueezeNet("1.1"), SmallNet()], ids=str)
+def test_sites_pass_what_they_say_and_groups_cover_the_encoder(backbone) -> None:
+    seen = {}
+
+    def look(name: str):
+        def transform(activations):
+            seen[name] = activations.shape[1]
+            return activations
+
+        return transform
+
+    with torch.device("meta"):
+        network = Classifier(backbone).build(PACS_7, pretrained=False)
+        with network.transformed({name: look(name) for name in network.sites}):
+            network(torch.rand(2, 3, 96, 96))
+    assert seen == {name: site.channels for name, site in network.sites.items()} and len(seen) == 3
+    encoder = network.encoder
+    grouped = [id(p) for _, names in encoder.groups for n in names for p in encoder.get_submodule(n).parameters()]
+    assert sorted(grouped) == sorted(id(p) for p in encoder.parameters())

@@ -16,7 +16,7 @@ from torchvision import models
 from raydg.domains.labels import IDD_LEVEL1, PACS_7
 from raydg.models import Classifier, DeepLabV3Plus, Network, ResNet, SqueezeNet
 from raydg.models.layers import Head
-from raydg.models.torchvision_backbone import recognise
+from raydg.models.pretrained_backbone import recognise
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 needs_data = pytest.mark.skipif(not (DATA / "extra" / "weights").is_dir(), reason="the real weights are not here")
@@ -156,7 +156,7 @@ def test_weights_of_another_network_are_refused(change: Callable, message: str, 
 )
 def test_whose_weights_a_state_dict_holds(builder: Callable[[], nn.Module], advice: str) -> None:
     with torch.device("meta"):
-        assert recognise(dict(builder().state_dict())) == advice
+        assert recognise(dict(builder().state_dict()), "torchvision") == advice
 
 
 class Trap:
@@ -255,7 +255,7 @@ def test_real_weights_recognise_real_photos() -> None:
         reference = models.squeezenet1_0()
         reference.load_state_dict({key: torch.from_numpy(arrays[key]) for key in arrays.files})
     ours = Classifier(SqueezeNet("1.0", weights=str(weights))).build(PACS_7)
-    network = Network(ours.encoder, Head(*reference.classifier, nn.Flatten())).eval()
+    network = Network(ours.encoder, Head(nn.Identity(), nn.Sequential(*reference.classifier, nn.Flatten()), 512)).eval()
 
     # ImageNet's ids: breeds of dog; tusker, Indian and African elephant; acoustic and electric guitar; sorrel.
     classes = {"dog": range(151, 269), "elephant": (101, 385, 386), "guitar": (402, 546), "horse": (339,)}
