@@ -19,16 +19,20 @@ import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from raydg.evaluation import Row, from_lines, to_lines
 from raydg.experiment import Experiment
 from raydg.licence import Licence
+from raydg.methods import Extended, Method
 from raydg.models import Network
 from raydg.values import decode, encode
+
+Model = TypeVar("Model", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -46,13 +50,23 @@ class Checkpoint:
     def experiment(self) -> Experiment:
         return decode(Experiment, json.loads((self.path / "experiment.json").read_text()))
 
-    def network(self, device: str | torch.device = "cpu") -> Network:
-        """The network rebuilt from nothing but this folder, in evaluation mode."""
+    @property
+    def method(self) -> Method:
+        """That of the stage which the checkpoint's last step belongs to."""
+        stage, _ = self.experiment.stage_at(max(0, self.step - 1))
+        return self.experiment.stages[stage].method
+
+    def model(self) -> Network | Extended:
+        """What was trained, rebuilt from nothing but this folder."""
         experiment = self.experiment
         network = experiment.model.build(experiment.label_space, pretrained=False)
-        network = as_precise_as(experiment, network)
-        network.load_state_dict(load_file(self.path / "model.safetensors"))
-        return network.to(device).eval()
+        model = as_precise_as(experiment, self.method.wrap(network, len(experiment.sources)))
+        model.load_state_dict(load_file(self.path / "model.safetensors"))
+        return model
+
+    def network(self, device: str | torch.device = "cpu") -> nn.Module:
+        """What is evaluated, in evaluation mode: images to logits or log-probabilities."""
+        return self.method.inference(self.model()).to(device).eval()
 
     def training_state(self) -> dict[str, Any]:
         """What resuming needs beyond the weights."""
@@ -67,8 +81,8 @@ class Checkpoint:
         return read_rows(self.path / "validation.jsonl")
 
 
-def as_precise_as(experiment: Experiment, network: Network) -> Network:
-    """The network in the experiment's weights' type, channels last in memory (see `Batch.to`)."""
+def as_precise_as(experiment: Experiment, network: Model) -> Model:
+    """A network, with or without extras, in the type of the experiment's weights, channels last (see `Batch.to`)."""
     dtype = torch.float64 if experiment.precision == "float64" else torch.float32
     return network.to(dtype=dtype).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
@@ -128,7 +142,7 @@ class RunFolder:
         self,
         experiment: Experiment,
         step: int,
-        network: Network,
+        model: Network | Extended,
         training_state: dict[str, Any],
         rows: Iterable[Row],
         licences: Sequence[Licence],
@@ -141,7 +155,7 @@ class RunFolder:
         unfinished = checkpoint.path.with_name(f".unfinished_{step:06d}")
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(parents=True)
-        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
         save_file(weights, unfinished / "model.safetensors")
         torch.save(training_state, unfinished / "training.pt")
         (unfinished / "experiment.json").write_text(json.dumps(encode(experiment), indent=1))

@@ -37,6 +37,8 @@ class Stage(Value):
     """Starts afresh in every stage."""
     schedule: Schedule = field(default_factory=Poly)
     """Learning rate over the stage, as a factor of the optimiser's."""
+    extras_schedule: Schedule | None = None
+    """Likewise for what the method learns beside the network; None: as the network's."""
     steps: int
     """Optimiser steps."""
     clip_norm: float | None = None
@@ -47,6 +49,8 @@ class Stage(Value):
         self.require(self.steps >= 1, "steps", "1 or more")
         self.require(self.clip_norm is None or self.clip_norm > 0, "clip_norm", "None or above 0")
         self.schedule.check(self.steps)
+        if self.extras_schedule is not None:
+            self.extras_schedule.check(self.steps)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,6 +167,7 @@ class Experiment(Value):
             )
         for stage in self.stages:
             stage.method.check_sources(len(self.sources))
+            stage.method.check_model(self.model)
             if stage.method.minimum_sources > 1 and self.sampling.balance == "proportional":
                 raise ValueError(
                     "Sampling.balance is 'proportional': an episode may then lack a domain, and "

@@ -15,13 +15,14 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch import nn
 
 from raydg.adaptation import TrainBN
 from raydg.assembly import VALIDATION, assemble, licences, open_sources, to_episode
 from raydg.checkpoint import Checkpoint, RunFolder, as_precise_as, read_metrics, write_whole
 from raydg.evaluation import Confusion, Row, RowRole
 from raydg.experiment import Experiment, Stage
-from raydg.methods import Objective
+from raydg.methods import Extended, Method, Objective
 from raydg.models import Network
 from raydg.optimization import set_lr
 from raydg.reduction import Autocast, DDPReduction, ExactReduction, Reduction, episodes_of_rank
@@ -74,17 +75,21 @@ def train(
     """
     newest = _newest_checkpoint(folder)
     start = newest.step if newest else 0
-    network = build_network(experiment, newest).to(device)
-    _check_same_start(network)
     if _rank_and_size()[0] == 0:
         _truncate_metrics(folder, start)
-    training = _Training(experiment, folder, data, device, report, network, feed(start))
+    training = _Training(experiment, folder, data, device, report, feed(start))
 
+    model: Network | Extended = newest.model().train() if newest else build_network(experiment)
     first = 0  # global number of the stage's first step
-    for stage in experiment.stages:
+    for number, stage in enumerate(experiment.stages):
         steps = range(max(start, first), first + stage.steps)
         if steps:
-            training.run(stage, first, steps, newest.training_state() if newest and start > first else {})
+            resumed = newest is not None and start > first
+            if not resumed:
+                model = begin_stage(experiment, number, model)
+            model = model.to(device)
+            _check_same_start(model)
+            training.run(stage, model, first, steps, newest.training_state() if newest and resumed else {})
         first += stage.steps
 
 
@@ -97,20 +102,24 @@ class _Training:
     data: str
     device: torch.device
     report: Callable[[int], None]
-    network: Network
     episodes: Iterator[Episode]
 
-    def run(self, stage: Stage, first: int, steps: range, optimizer_state: dict[str, Any]) -> None:
+    def run(
+        self, stage: Stage, model: Network | Extended, first: int, steps: range, optimizer_state: dict[str, Any]
+    ) -> None:
         """Take a stage's steps, from the optimiser state of an interrupted one where there is any.
 
         Args:
             stage: the stage.
+            model: what it trains.
             first: global number of the stage's first step.
             steps: global numbers of the steps that are left.
             optimizer_state: empty at the start of a stage.
         """
-        objective = Objective(stage.method, self.network).to(self.device)
-        optimizer = stage.optimizer.build(self.network.encoder.parameters(), self.network.decoder.parameters())
+        objective = Objective(stage.method, model)
+        network = objective.network
+        extras = model.extras() if isinstance(model, Extended) else []
+        optimizer = stage.optimizer.build(network.encoder.parameters(), network.decoder.parameters(), extras)
         if optimizer_state:
             optimizer.load_state_dict(optimizer_state)
         kind = ExactReduction if self.experiment.reduction == "exact" else DDPReduction
@@ -118,19 +127,27 @@ class _Training:
         every = self.experiment.validate_every
         for step in steps:
             objective.train()
-            self.take(step, stage, reduction, optimizer, stage.schedule.factor(step - first, stage.steps))
+            own = stage.extras_schedule.factor(step - first, stage.steps) if stage.extras_schedule else None
+            self.take(step, stage, reduction, optimizer, stage.schedule.factor(step - first, stage.steps), own)
+            stage.method.after_step(model)
             done = step + 1
             if done == steps.stop:
-                self.save(done, {})  # the next stage's optimiser starts afresh
+                self.save(done, stage.method, model, {})  # the next stage's optimiser starts afresh
             elif every and done % every == 0:
-                self.save(done, optimizer.state_dict())
+                self.save(done, stage.method, model, optimizer.state_dict())
 
     def take(
-        self, step: int, stage: Stage, reduction: Reduction, optimizer: torch.optim.Optimizer, lr_factor: float
+        self,
+        step: int,
+        stage: Stage,
+        reduction: Reduction,
+        optimizer: torch.optim.Optimizer,
+        lr_factor: float,
+        extras_lr_factor: float | None,
     ) -> None:
         """One optimiser step, and its line in the record."""
         began = time.perf_counter()
-        set_lr(optimizer, lr_factor)
+        set_lr(optimizer, lr_factor, extras_lr_factor)
         losses = reduction.step(self.own_episodes(step))
         norm = float(torch.nn.utils.clip_grad_norm_(reduction.parameters, stage.clip_norm or math.inf))
         if not all(map(math.isfinite, [norm, *losses.values()])):
@@ -154,24 +171,31 @@ class _Training:
             torch.manual_seed(self.experiment.fold("forward", step, index) >> 1)
             yield episode.to(self.device, dtype)
 
-    def save(self, step: int, optimizer_state: dict[str, Any]) -> None:
+    def save(self, step: int, method: Method, model: Network | Extended, optimizer_state: dict[str, Any]) -> None:
         """Validate, and write the checkpoint with its scores."""
-        rows = validate(self.experiment, self.network, self.data, step, self.device)
+        rows = validate(self.experiment, method.inference(model), self.data, step, self.device)
         if _rank_and_size()[0] == 0:
             terms = licences(self.experiment, self.data)
-            self.folder.save(self.experiment, step, self.network, optimizer_state, rows, terms)
+            self.folder.save(self.experiment, step, model, optimizer_state, rows, terms)
             prune(self.experiment, self.folder)
         self.report(step)
 
 
-def build_network(experiment: Experiment, checkpoint: Checkpoint | None = None) -> Network:
-    """The network at the start of training, the same in every process, or as a checkpoint left it."""
-    if checkpoint:
-        return checkpoint.network().train()
+def build_network(experiment: Experiment) -> Network:
+    """The network at the start of training, the same in every process."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(experiment.fold("network") >> 1)
         network = experiment.model.build(experiment.label_space)
     return as_precise_as(experiment, network)
+
+
+def begin_stage(experiment: Experiment, stage: int, model: Network | Extended) -> Network | Extended:
+    """What a stage trains, the same in every process: the network that there is, as the stage's method wants it."""
+    network = model.network if isinstance(model, Extended) else model
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(experiment.fold("stage", stage) >> 1)
+        wrapped = experiment.stages[stage].method.wrap(network, len(experiment.sources))
+    return as_precise_as(experiment, wrapped)
 
 
 def autocast(experiment: Experiment, device: torch.device) -> Autocast:
@@ -181,7 +205,7 @@ def autocast(experiment: Experiment, device: torch.device) -> Autocast:
     return nullcontext
 
 
-def validate(experiment: Experiment, network: Network, data: str, step: int, device: torch.device) -> list[Row]:
+def validate(experiment: Experiment, network: nn.Module, data: str, step: int, device: torch.device) -> list[Row]:
     """Scores on the sources' validation splits and the development domain, counted over all ranks; plain inference."""
     rank, world_size = _rank_and_size()
     _, sources = open_sources(experiment, data)
@@ -252,7 +276,7 @@ def _newest_checkpoint(folder: RunFolder) -> Checkpoint | None:
     return folder.checkpoint_at(steps[0]) if steps[0] >= 0 else None
 
 
-def _check_same_start(network: Network) -> None:
+def _check_same_start(network: nn.Module) -> None:
     """Nothing synchronises the weights at the start but the seed: make sure that it did."""
     if not dist.is_initialized():
         return

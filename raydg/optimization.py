@@ -30,30 +30,41 @@ class Optimizer(Value, ABC):
     """Learning rate of the encoder, before the schedule."""
     decoder_lr_factor: float = 1.0
     """The decoder's learning rate as a multiple of the encoder's."""
+    extras_lr_factor: float = 1.0
+    """Likewise for what a method learns beside the network, such as DMG's masks."""
     weight_decay: float
     """Weight decay of every parameter."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("lr", "decoder_lr_factor"):
+        for name in ("lr", "decoder_lr_factor", "extras_lr_factor"):
             self.require(0 < getattr(self, name) < math.inf, name, "above 0")
         self.require(0 <= self.weight_decay < math.inf, "weight_decay", "at least 0")
 
     def build(
-        self, encoder_parameters: Iterable[Parameter], decoder_parameters: Iterable[Parameter]
+        self,
+        encoder_parameters: Iterable[Parameter],
+        decoder_parameters: Iterable[Parameter],
+        extras: Iterable[Parameter] = (),
     ) -> torch.optim.Optimizer:
         """torch's optimiser of those parameters that require a gradient.
 
-        It has one group for the encoder and one for the decoder, unless all of it is frozen. A group's "base_lr" is its
-        learning rate before the schedule, and travels in the state_dict.
+        It has one group each for the encoder, the decoder and what a method learns beside them, called so in "part",
+        unless all of it is frozen. A group's "base_lr" is its learning rate before the schedule, and travels in the
+        state_dict.
 
         Raises:
             ValueError: no parameter requires a gradient.
         """
         groups = []
-        for parameters, lr in ((encoder_parameters, self.lr), (decoder_parameters, self.lr * self.decoder_lr_factor)):
+        for part, parameters, factor in (
+            ("encoder", encoder_parameters, 1.0),
+            ("decoder", decoder_parameters, self.decoder_lr_factor),
+            ("extras", extras, self.extras_lr_factor),
+        ):
+            lr = self.lr * factor
             if trainable := [parameter for parameter in parameters if parameter.requires_grad]:
-                groups.append({"params": trainable, "lr": lr, "base_lr": lr})
+                groups.append({"params": trainable, "lr": lr, "base_lr": lr, "part": part})
         if not groups:
             raise ValueError(
                 f"{type(self).__name__}.build got no parameter that requires a gradient: "
@@ -135,10 +146,11 @@ class AdamW(Adaptive):
         return torch.optim.AdamW(groups, betas=betas, weight_decay=self.weight_decay)
 
 
-def set_lr(optimizer: torch.optim.Optimizer, factor: float) -> None:
-    """Give every group of a built optimiser its base learning rate times `factor`."""
+def set_lr(optimizer: torch.optim.Optimizer, factor: float, extras_factor: float | None = None) -> None:
+    """Give every group of a built optimiser its base learning rate times `factor`, the extras times their own."""
     for group in optimizer.param_groups:
-        group["lr"] = group["base_lr"] * factor
+        own = extras_factor is not None and group["part"] == "extras"
+        group["lr"] = group["base_lr"] * (extras_factor if own else factor)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -47,6 +47,10 @@ class Batch:
         """The images that a boolean mask (b,) or an index tensor selects, in order."""
         return Batch(self.images[rows], self.labels[rows], self.domains[rows])
 
+    def by_domain(self) -> list["Batch"]:
+        """The images of each domain that the batch has, in the domains' order."""
+        return [self[self.domains == domain] for domain in self.domains.unique()]
+
     def to(self, device: torch.device, dtype: torch.dtype = torch.float32) -> "Batch":
         """Moved to `device`; uint8 images, which is how they travel, become `dtype` in [0, 1].
 

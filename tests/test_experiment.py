@@ -14,7 +14,7 @@ from raydg.adaptation import IaBN, TargetNorm, TrainBN
 from raydg.augmentation import Augmentation, Grayscale, HorizontalFlip, RandomScaleCrop, Resize
 from raydg.domains.labels import IDD_LEVEL1, PACS_7
 from raydg.experiment import Experiment, Stage, Study, override, override_study, settings
-from raydg.methods import ERM, MLDG
+from raydg.methods import DMG, ERM, MLDG
 from raydg.models import Classifier, DeepLabV3Plus, SmallNet, SqueezeNet
 from raydg.optimization import SGD, AdamW, Cosine, Exponential, Poly
 from raydg.plan import Sampling
@@ -165,6 +165,10 @@ PROPORTIONAL = Sampling(2, balance="proportional")
         ({"evaluation_size": (0, 64)}, r"Experiment\.evaluation_size is \(0, 64\): it must be None or 1 or more"),
         ({"validate_every": 0}, r"Experiment\.validate_every is 0: it must be None or 1 or more"),
         ({"keep_checkpoints": 0}, r"Experiment\.keep_checkpoints is 0: it must be None or 1 or more"),
+        (
+            {"stages": (replace(META, method=DMG(sites=("fc",))),)},
+            r"DMG\.sites names fc: the network has before_block2, before_block3, context",
+        ),
         ({"scored_classes": ()}, r"Experiment\.scored_classes is \(\): it must be None or some of .*, each once"),
         ({"scored_classes": ("moon",)}, r"Experiment\.scored_classes is \('moon',\)"),
         ({"seed": "three"}, r"Experiment\.seed is 'three' \(str\): it must be int"),

@@ -15,7 +15,7 @@ from raydg.checkpoint import RunFolder, read_metrics
 from raydg.evaluation import Confusion
 from raydg.experiment import Experiment, Stage, override
 from raydg.licence import commercial_use
-from raydg.methods import ERM, MLDG
+from raydg.methods import DMG, ERM, MLDG, DeFT, Method
 from raydg.optimization import SGD, Adam
 from raydg.shards import PreparedDomain
 from raydg.types import Episode
@@ -68,16 +68,21 @@ def assert_same_training(one: RunFolder, other: RunFolder) -> None:
 
 
 @pytest.mark.parametrize("stop_at", [1, 3, 4])
-@pytest.mark.parametrize("stages", ["MLDG with Adam", "two stages"])
+@pytest.mark.parametrize("stages", ["MLDG with Adam", "two stages", "warm-up and DeFT", "DMG and ERM"])
 def test_interrupted_equals_uninterrupted(
     experiment: Experiment, prepared: str, tmp_path: Path, stages: str, stop_at: int
 ) -> None:
-    two = (
-        Stage(method=ERM(trains="decoder"), optimizer=SGD(0.05), steps=3),
-        Stage(method=MLDG(), optimizer=SGD(0.05), steps=3),
+    methods: dict[str, tuple[Method, ...]] = {
+        "MLDG with Adam": (MLDG(inner_lr=0.01),),
+        "two stages": (ERM(trains="decoder"), MLDG()),
+        "warm-up and DeFT": (ERM(trains="decoder"), DeFT(ema_rate=0.9)),
+        "DMG and ERM": (DMG(sites=("before_block2",)), ERM()),
+    }
+    optimizer = Adam(1e-3) if stages == "MLDG with Adam" else SGD(0.05, extras_lr_factor=2.0)
+    steps = 6 // len(methods[stages])
+    experiment = replace(
+        experiment, stages=tuple(Stage(method=m, optimizer=optimizer, steps=steps) for m in methods[stages])
     )
-    one = (Stage(method=MLDG(inner_lr=0.01), optimizer=Adam(1e-3), steps=6),)
-    experiment = replace(experiment, stages=two if stages == "two stages" else one)
     whole = train(experiment, prepared, str(tmp_path / "whole"))
     train(experiment, prepared, str(tmp_path / "broken"), stop_at=stop_at)
     assert_same_training(whole, train(experiment, prepared, str(tmp_path / "broken")))

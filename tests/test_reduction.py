@@ -12,9 +12,9 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import Tensor, nn
 
-from raydg.methods import ERM, MLDG, Method, Objective
+from raydg.methods import DMG, ERM, MLDG, DeFT, Method, Objective
 from raydg.models import Network
-from raydg.models.network import Encoder, bilinear_aligned
+from raydg.models.network import Encoder, Site, bilinear_aligned
 from raydg.reduction import DDPReduction, ExactReduction, Reduction, episodes_of_rank
 from raydg.types import Batch, Episode
 
@@ -22,6 +22,8 @@ METHODS: dict[str, Method] = {
     "ERM": ERM(),
     "first-order MLDG": MLDG(inner_lr=0.01),
     "second-order MLDG": MLDG(inner_lr=0.01, second_order=True),
+    "DMG": DMG(sparsity_weight=0.1),
+    "DeFT": DeFT(ema_rate=0.9),
 }
 REDUCTIONS: dict[tuple[type[Reduction], torch.dtype], str] = {
     (DDPReduction, torch.float64): "ddp float64",
@@ -48,10 +50,10 @@ class ConvBN(Encoder):
             nn.BatchNorm2d(8),
             nn.ReLU(),
         ]
-        self.layers = nn.Sequential(*layers)
+        self.layers, self.middle = nn.Sequential(*layers), Site(8)
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.layers(images)
+        return self.layers[3:](self.middle(self.layers[:3](images)))
 
 
 def build_network() -> Network:
@@ -62,9 +64,10 @@ def build_network() -> Network:
 def run_case(method: Method, reduction: type[Reduction], dtype: torch.dtype, num_episodes: int) -> Outcome:
     """Train for STEPS steps as this process's rank; weights, buffers and losses at the end."""
     torch.set_num_threads(1)
-    network = build_network().to(dtype)
-    objective = Objective(method, network).train()
-    optimizer = torch.optim.SGD(network.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4)
+    model = method.wrap(build_network(), 3).to(dtype)
+    objective = Objective(method, model).train()
+    learning = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.SGD(learning, lr=0.05, momentum=0.9, weight_decay=5e-4)
     reducer = reduction(objective, num_episodes)
     rank, world_size = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
     losses = []
@@ -73,11 +76,13 @@ def run_case(method: Method, reduction: type[Reduction], dtype: torch.dtype, num
         roles = method.roles(3, 0, step, 0)
         means = reducer.step(make_episode(step, index, roles, dtype) for index in own)
         optimizer.step()
+        method.after_step(model)
         losses += means.values()
-    return {"losses": losses} | network.state_dict()
+    return {"losses": losses} | model.state_dict()
 
 
 def make_episode(step: int, index: int, roles: tuple, dtype: torch.dtype) -> Episode:
+    torch.manual_seed(1000 * step + index)  # as the loop does before it hands an episode out: DMG samples masks
     draw = torch.Generator().manual_seed(1000 * step + index)
     images = torch.rand(6, 3, 16, 16, generator=draw, dtype=torch.float64).to(dtype)
     labels = torch.randint(0, 3, (6, 16, 16), generator=draw)
@@ -132,9 +137,10 @@ def test_any_number_of_workers_takes_the_same_steps(case: tuple[str, str, int], 
 @pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
 @pytest.mark.parametrize("reduction", [DDPReduction, ExactReduction])
 def test_the_reduced_gradient_is_the_mean_over_episodes(method: Method, reduction: type[Reduction]) -> None:
-    network = build_network().double()
+    network = method.wrap(build_network(), 3).double()
     start = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     objective = Objective(method, network).train()
+    learning = [p for p in network.parameters() if p.requires_grad]
     roles = ("meta-train", "meta-test", "meta-train")
     gradients, buffers, losses = [], [], []
     for index in range(4):
@@ -143,13 +149,13 @@ def test_the_reduced_gradient_is_the_mean_over_episodes(method: Method, reductio
         loss = objective(make_episode(0, index, roles, torch.float64))["loss"]
         loss.backward()
         losses.append(loss.item())
-        gradients.append([p.grad.clone() for p in network.parameters()])
+        gradients.append([p.grad.clone() for p in learning])
         buffers.append([b.clone() for b in network.buffers()])
 
     network.load_state_dict(start)
     means = reduction(objective, 4).step(make_episode(0, i, roles, torch.float64) for i in range(4))
     assert means["loss"] == pytest.approx(sum(losses) / 4, rel=1e-12)
-    for p, *each in zip(network.parameters(), *gradients, strict=True):
+    for p, *each in zip(learning, *gradients, strict=True):
         torch.testing.assert_close(p.grad, torch.stack(each).mean(0), rtol=1e-10, atol=1e-14)
     for buffer, *each in zip(network.buffers(), *buffers, strict=True):
         torch.testing.assert_close(buffer.double(), torch.stack(each).double().mean(0), rtol=1e-12, atol=0)

@@ -1,7 +1,13 @@
 """Training objectives, one file each. A new method is one more file here and nothing else."""
 
+from raydg.methods.deft import DeFT
+from raydg.methods.dmg import DMG
 from raydg.methods.erm import ERM
-from raydg.methods.method import Method, Objective
+from raydg.methods.group_dro import GroupDRO
+from raydg.methods.irm import IRM
+from raydg.methods.method import Extended, Method, Objective
+from raydg.methods.mixstyle import MixStyle
 from raydg.methods.mldg import MLDG
+from raydg.methods.vrex import VREx
 
-__all__ = ["ERM", "MLDG", "Method", "Objective"]
+__all__ = ["DMG", "ERM", "IRM", "MLDG", "DeFT", "Extended", "GroupDRO", "Method", "MixStyle", "Objective", "VREx"]

@@ -1,11 +1,13 @@
 """Empirical risk minimisation on the union of the sources."""
 
 from dataclasses import dataclass
+from typing import cast
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from raydg.methods.method import Method
-from raydg.models import Network
+from raydg.methods.anchor import Anchor
+from raydg.methods.method import Extended, Method, cross_entropy
+from raydg.models import Architecture, Network
 from raydg.types import Episode
 
 
@@ -14,10 +16,70 @@ class ERM(Method):
     """Aggregate all sources and minimise their cross-entropy: L_agg = L(D_src; θ, φ) (TSMLDG Eq. 2, "AGG"; DMG's
     "Aggregate").
 
+        loss = cross-entropy + auxiliary_weight cross-entropy of the auxiliary head + distance_weight distance
+
     Eq. 1 sums over pixels and averages over images; TSMLDG's code, like all others, averages over the labelled pixels
     of the whole batch, and so do we: an image with few labelled pixels then counts less, and the loss does not grow
     with the crop.
+
+    Raises:
+        ValueError: a negative weight, or an auxiliary loss with per-domain BatchNorm.
     """
 
-    def losses(self, network: Network, episode: Episode) -> dict[str, Tensor]:
-        return {"loss": self.loss(network, episode.batch)}
+    auxiliary_weight: float = 0.0
+    """Weight of the loss of the network's auxiliary head (DeFT's Table 6; Pin the Memory's baseline has 0.4)."""
+    distance_weight: float = 0.0
+    """Weight of the sum of the distances of the learning parameters from where the stage began (DeFT's Eq. 3, Table 3;
+    the paper does not say which weight it used)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require(self.auxiliary_weight >= 0, "auxiliary_weight", "0 or more")
+        self.require(self.distance_weight >= 0, "distance_weight", "0 or more")
+        legal = "0 where BatchNorm is per domain"
+        self.require(self.auxiliary_weight == 0 or self.batchnorm == "pooled", "auxiliary_weight", legal)
+
+    @property
+    def loss_names(self) -> tuple[str, ...]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The terms that there are beside the whole."""
+        optional = {"auxiliary_loss": self.auxiliary_weight, "distance": self.distance_weight}
+        used = tuple(name for name, weight in optional.items() if weight)
+        return ("loss", "cross_entropy", *used) if used else ("loss",)
+
+    def check_model(self, model: Architecture) -> None:
+        has_head = bool(getattr(model, "auxiliary", False))
+        if self.auxiliary_weight and not has_head:
+            raise ValueError(
+                f"ERM.auxiliary_weight is {self.auxiliary_weight}, but {type(model).__name__} has no auxiliary head: "
+                "set its auxiliary=True, where it has that field."
+            )
+        if has_head and not self.auxiliary_weight:
+            raise ValueError(
+                f"{type(model).__name__}.auxiliary is True, but ERM.auxiliary_weight is 0: the head would never learn."
+            )
+
+    def wrap(self, network: Network, num_sources: int) -> Network | Extended:
+        return Anchored(network) if self.distance_weight else network
+
+    def losses(self, network: nn.Module, episode: Episode) -> dict[str, Tensor]:
+        plain = cast(Network, network.network if isinstance(network, Anchored) else network)
+        terms: dict[str, Tensor] = {}
+        if self.auxiliary_weight:
+            logits, auxiliary_logits = plain.with_auxiliary(episode.batch.images)
+            loss = terms["cross_entropy"] = cross_entropy(logits, episode.batch.labels)
+            terms["auxiliary_loss"] = cross_entropy(auxiliary_logits, episode.batch.labels)
+            loss = loss + self.auxiliary_weight * terms["auxiliary_loss"]
+        else:
+            loss = terms["cross_entropy"] = self.loss(plain, episode.batch)
+        if isinstance(network, Anchored):
+            terms["distance"] = network.anchor.distance(plain)
+            loss = loss + self.distance_weight * terms["distance"]
+        return {"loss": loss, **{name: terms[name].detach() for name in self.loss_names if name != "loss"}}
+
+
+class Anchored(Extended):
+    """A network that knows where it began."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__(network)
+        self.anchor = Anchor(network)

@@ -9,12 +9,28 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from raydg.models import Network
+from raydg.models import Architecture, Network
 from raydg.types import Batch, Episode, Role, ignore_label
 from raydg.values import Value
 
 Part = Literal["encoder", "decoder", "both"]
 Forward = Callable[[Tensor], Tensor]
+
+
+class Extended(nn.Module):
+    """A network with what a method learns or remembers beside it. All of its state is saved in checkpoints.
+
+    Parameters outside `network` form the optimiser's group "extras".
+    """
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+
+    def extras(self) -> list[nn.Parameter]:
+        """The parameters that are the method's own."""
+        of_network = {id(parameter) for parameter in self.network.parameters()}
+        return [parameter for parameter in self.parameters() if id(parameter) not in of_network]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +48,7 @@ class Method(Value, ABC):
     own."""
 
     loss_names: ClassVar[tuple[str, ...]] = ("loss",)
-    """Keys of what `losses` returns; "loss" is differentiated, the others are logged."""
+    """Keys of what `losses` returns; "loss" is differentiated, the others are logged. May be a property."""
     minimum_sources: ClassVar[int] = 1
     """Fewest source domains, pseudo-domains counted, that the method is defined for."""
 
@@ -50,21 +66,48 @@ class Method(Value, ABC):
                 "dataset, list it twice and give the meta-test role a stronger augmentation (Augmentation.meta_test)."
             )
 
+    def check_model(self, model: Architecture) -> None:
+        """Raise a ValueError if a network of this architecture lacks what the method needs; builds at most a shape."""
+
     @property
     def smallest_forward(self) -> Literal["one domain", "all domains"]:
         """Whose images the smallest forward of an episode holds."""
         return "one domain" if self.batchnorm == "per-domain" else "all domains"
 
+    def wrap(self, network: Network, num_sources: int) -> Network | Extended:
+        """The network with what the method learns or remembers beside it; by default the network alone.
+
+        Random numbers come from torch's global generator, which the caller seeds.
+
+        Raises:
+            ValueError: the network lacks what the method needs, such as a site.
+        """
+        return network
+
+    def after_step(self, model: Network | Extended) -> None:
+        """What follows the optimiser's step, alike on every rank, such as a moving average."""
+
+    def inference(self, model: Network | Extended) -> nn.Module:
+        """What is evaluated: a module from images to logits, or to log-probabilities. By default the network."""
+        return model.network if isinstance(model, Extended) else model
+
     @abstractmethod
-    def losses(self, network: Network, episode: Episode) -> dict[str, Tensor]:
-        """Scalars under the keys `loss_names`, each a mean over the labelled pixels (or images) that it looks at."""
+    def losses(self, network: nn.Module, episode: Episode) -> dict[str, Tensor]:
+        """Scalars under the keys `loss_names`, each a mean over the labelled pixels (or images) that it looks at.
+
+        `network` is what `wrap` made.
+        """
+
+    def risks(self, forward: Forward, episode: Episode) -> Tensor:
+        """Cross-entropy of each source in an episode, each from a forward of its own: (d,), in the sources' order."""
+        return torch.stack([cross_entropy(forward(b.images), b.labels) for b in episode.batch.by_domain()])
 
     def loss(self, forward: Forward, batch: Batch) -> Tensor:
         """Cross-entropy of a batch under this method's BatchNorm pooling: the mean over all its labelled pixels
         (TSMLDG Eq. 1)."""
         if self.batchnorm == "pooled":
             return cross_entropy(forward(batch.images), batch.labels)
-        groups = [batch[batch.domains == domain] for domain in batch.domains.unique()]
+        groups = batch.by_domain()
         logits = torch.cat([forward(group.images) for group in groups])
         return cross_entropy(logits, torch.cat([group.labels for group in groups]))
 
@@ -89,12 +132,17 @@ class Objective(nn.Module):
     differentiates inside.
     """
 
-    def __init__(self, method: Method, network: Network) -> None:
+    def __init__(self, method: Method, model: Network | Extended) -> None:
         super().__init__()
         self.method = method
-        self.network = network
-        for part in (network.encoder, network.decoder):
+        self.model = model
+        for part in (self.network.encoder, self.network.decoder):
             part.requires_grad_(part not in self.frozen)
+
+    @property
+    def network(self) -> Network:
+        """The network, without what the method has beside it."""
+        return self.model.network if isinstance(self.model, Extended) else self.model
 
     @property
     def frozen(self) -> list[nn.Module]:
@@ -111,4 +159,4 @@ class Objective(nn.Module):
         return self
 
     def forward(self, episode: Episode) -> dict[str, Tensor]:
-        return self.method.losses(self.network, episode)
+        return self.method.losses(self.model, episode)

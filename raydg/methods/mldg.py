@@ -1,16 +1,17 @@
 """Meta-learning domain generalisation: learn on some sources so that a step on them also helps the others."""
 
 from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from raydg.methods.method import Method
-from raydg.models import Network
 from raydg.seeds import generator
 from raydg.types import Episode, Role
 
@@ -78,7 +79,12 @@ class MLDG(Method):
         meta_train = set(order[:num_meta_train].tolist())
         return tuple("meta-train" if source in meta_train else "meta-test" for source in range(num_sources))
 
-    def losses(self, network: Network, episode: Episode) -> dict[str, Tensor]:
+    def losses(self, network: nn.Module, episode: Episode) -> dict[str, Tensor]:
+        # Attention's fast kernels have no second derivative.
+        with sdpa_kernel(SDPBackend.MATH) if self.second_order else nullcontext():
+            return self._losses(network, episode)
+
+    def _losses(self, network: nn.Module, episode: Episode) -> dict[str, Tensor]:
         parameters = {name: p for name, p in network.named_parameters() if p.requires_grad}
         theta = list(parameters.values())
 
