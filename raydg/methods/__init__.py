@@ -1,5 +1,6 @@
 """Training objectives, one file each. A new method is one more file here and nothing else."""
 
+from raydg.methods.coral import CORAL
 from raydg.methods.deft import DeFT
 from raydg.methods.dmg import DMG
 from raydg.methods.erm import ERM
@@ -10,4 +11,17 @@ from raydg.methods.mixstyle import MixStyle
 from raydg.methods.mldg import MLDG
 from raydg.methods.vrex import VREx
 
-__all__ = ["DMG", "ERM", "IRM", "MLDG", "DeFT", "Extended", "GroupDRO", "Method", "MixStyle", "Objective", "VREx"]
+__all__ = [
+    "CORAL",
+    "DMG",
+    "ERM",
+    "IRM",
+    "MLDG",
+    "DeFT",
+    "Extended",
+    "GroupDRO",
+    "Method",
+    "MixStyle",
+    "Objective",
+    "VREx",
+]

@@ -5,11 +5,11 @@ import torch
 import torch.nn.functional as F
 
 from raydg.domains.labels import PACS_7
-from raydg.methods import ERM, IRM, GroupDRO, Method, MixStyle, Objective, VREx
+from raydg.methods import CORAL, ERM, IRM, GroupDRO, Method, MixStyle, Objective, VREx
 from raydg.models import Classifier, Network, SmallNet
 from raydg.types import Batch, Episode
 
-METHODS = [VREx(), IRM(), GroupDRO(), MixStyle(sites=("before_block2",))]
+METHODS = [VREx(), IRM(), GroupDRO(), CORAL(), MixStyle(sites=("before_block2",))]
 
 
 @pytest.fixture
@@ -70,6 +70,24 @@ def test_group_dro_follows_algorithm_1(network: Network) -> None:
     assert model.state_dict()["weights"].sum() == pytest.approx(1)
 
 
+def test_coral_compares_means_and_covariances(network: Network) -> None:
+    batch = episode().batch
+    features = network.decoder.pool(network.encoder((batch.images - network.mean) / network.std)[-1])
+    penalties = []
+    for a, b in ((0, 1), (0, 2), (1, 2)):
+        x, y = features[batch.domains == a], features[batch.domains == b]
+        mean_x, mean_y = x.sum(0) / 2, y.sum(0) / 2
+        cov_x, cov_y = (x - mean_x).T @ (x - mean_x), (y - mean_y).T @ (y - mean_y)  # two images: n - 1 is 1
+        penalties.append(((mean_x - mean_y) ** 2).mean() + ((cov_x - cov_y) ** 2).mean())
+    losses = CORAL(penalty_weight=2.0).losses(network, episode())
+    torch.testing.assert_close(losses["penalty"], torch.stack(penalties).mean())
+    error = F.cross_entropy(network(batch.images), batch.labels)
+    torch.testing.assert_close(losses["loss"], error + 2 * losses["penalty"])
+    few = Episode(0, 0, Batch(batch.images[:3], batch.labels[:3], torch.tensor([0, 0, 1])), ("meta-train",) * 2)
+    with pytest.raises(ValueError, match="CORAL needs 2 images of every source in an episode, one has 1"):
+        CORAL().losses(network, few)
+
+
 def test_mixstyle_gives_maps_the_statistics_in_between() -> None:
     torch.manual_seed(0)
     maps = torch.rand(4, 2, 5, 5, dtype=torch.float64)
@@ -92,6 +110,7 @@ def test_with_nothing_added_it_is_erm_on_the_sources(network: Network, method: M
         VREx: VREx(variance_weight=0.0),
         IRM: IRM(penalty_weight=0.0),
         GroupDRO: GroupDRO(step_size=0.0),
+        CORAL: CORAL(penalty_weight=0.0),
         MixStyle: MixStyle(sites=("before_block2",), probability=0.0),
     }[type(method)]
     ours = plain.losses(plain.wrap(network, 3).double().eval(), episode())["loss"]
@@ -113,6 +132,9 @@ def test_everything_that_learns_receives_a_gradient(network: Network, method: Me
         (lambda: VREx(variance_weight=-1.0), "variance_weight"),
         (lambda: IRM(penalty_weight=-1.0), "penalty_weight"),
         (lambda: GroupDRO(step_size=-1.0), "step_size"),
+        (lambda: CORAL(penalty_weight=-1.0), "penalty_weight"),
+        (lambda: CORAL(batchnorm="per-domain"), "batchnorm"),
+        (lambda: CORAL(site="context").check_model(Classifier(SmallNet())), "CORAL.sites names context"),
         (lambda: MixStyle(sites=()), "sites"),
         (lambda: MixStyle(sites=("a",), probability=2.0), "probability"),
         (lambda: MixStyle(sites=("a",), beta=0.0), "beta"),
