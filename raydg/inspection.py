@@ -71,7 +71,7 @@ def facts(manifest: Manifest) -> Table:
     """A manifest in print, without its classes."""
     table = Table(title=f"{manifest.domain}, prepared for {manifest.label_space.name}", show_header=False)
     table.add_column(style="bold", no_wrap=True)
-    table.add_column()
+    table.add_column(overflow="fold")
     for split in manifest.splits:
         table.add_row(f"split {split.name}", f"{split.num_samples:,} samples in {len(split.shards)} shards")
     for part in manifest.subsets:

@@ -34,7 +34,7 @@ def describe(entry: Dataset) -> RenderableType:
     """All that the catalogue says of a dataset."""
     facts = Table.grid(padding=(0, 2))
     facts.add_column(style="bold", no_wrap=True)
-    facts.add_column()
+    facts.add_column(overflow="fold")
     facts.add_row("name", entry.name)
     facts.add_row("title", entry.title)
     facts.add_row("task", entry.task)
@@ -48,7 +48,7 @@ def describe(entry: Dataset) -> RenderableType:
     for edition in entry.editions:
         about = Table.grid(padding=(0, 2))
         about.add_column(style="bold", no_wrap=True)
-        about.add_column()
+        about.add_column(overflow="fold")
         for name, text in facts_of(edition):
             about.add_row(name, text)
         parts += ["", Text(f"edition {edition.name!r}", style="bold underline"), about]

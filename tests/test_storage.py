@@ -19,6 +19,11 @@ def test_a_place_is_what_its_path_says(tmp_path, monkeypatch):
     assert pickle.loads(pickle.dumps(place)) == place and len({place, Place.at(str(place))}) == 1
 
 
+def test_escaped_characters_mean_what_they_stand_for(tmp_path):
+    assert Place.at(f"file://{tmp_path}/a%20b") == Place.at(tmp_path / "a b")
+    assert (Place.at("s3://bucket/my%20data?region=x") / "gtav").key == "bucket/my data/gtav"
+
+
 def test_object_stores_hide_what_is_secret():
     place = Place.at("s3://key:secret@bucket/data/?endpoint_override=localhost:9&scheme=http&region=x") / "gtav"
     assert str(place) == "s3://bucket/data/gtav" and place.key == "bucket/data/gtav"

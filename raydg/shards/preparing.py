@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from typing import Any
 
 from pyarrow.fs import FileInfo
 
@@ -37,10 +38,10 @@ def prepare_domain(
     out: Location,
     label_space: LabelSpace,
     splits: Sequence[str] | None = None,
-    **options: object,
+    **options: Any,
 ) -> Preparation:
-    """One domain, as `prepare_domains` does it."""
-    return prepare_domains(dataset, (domain,), raw, out, label_space, splits, **options)[0]  # type: ignore
+    """One domain, with the options of `prepare_domains` and its errors."""
+    return prepare_domains(dataset, (domain,), raw, out, label_space, splits, **options)[0]
 
 
 def prepare_domains(

@@ -103,6 +103,9 @@ def test_the_catalogue_is_printed(capsys):
     for entry in DATASETS:
         console.print(describe(entry))
     printed = capsys.readouterr().out
+    narrow = Console(width=80)
+    narrow.print(describe(dataset("gtav")))
+    assert "…" not in capsys.readouterr().out, "an address that does not fit is folded, not cut"
     for entry in DATASETS:
         assert entry.name in printed and f"raydg prepare {entry.name} FOLDER" in printed
         assert all(domain in printed for domain in entry.domains)

@@ -1,5 +1,6 @@
 """Samples are found where the layouts say, and what is wrong with a folder is said."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -142,6 +143,16 @@ def test_a_table_lists_what_is_ones_own(tmp_path):
     ]
     assert [sample.label for sample in layout.samples(raw, "yard", "val")] == [3]
     assert [sample.sample_id for sample in layout.samples(raw, "dock", "train")] == ["img/d"]
+
+
+def test_two_samples_of_one_name_and_one_image_in_two_splits_are_refused(tmp_path):
+    head, own = "image,label,split,weather\n", replace(edition("cityscapes"), layout=SampleTable())
+    (tmp_path / "samples.csv").write_text(f"{head}a.jpg,a.png,train,sun\na.png,b.png,train,sun\n")
+    with pytest.raises(ValueError, match="1 samples have a name that another has, such as train/a"):
+        own.list_samples(tmp_path, "cityscapes", ["train"])
+    (tmp_path / "samples.csv").write_text(f"{head}a.jpg,a.png,train,sun\na.jpg,a.png,val,rain\n")
+    with pytest.raises(ValueError, match=r"1 images are listed more than once, first .*a\.jpg"):
+        own.list_samples(tmp_path, "cityscapes")
 
 
 @pytest.mark.parametrize(

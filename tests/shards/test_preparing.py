@@ -383,6 +383,16 @@ def test_a_copy_that_differs_is_refused_until_it_is_accepted(raw, out, expectati
     assert any(re.search(message, difference) for difference in domain.manifest.differences)
 
 
+def test_bands_are_of_the_default_classes_only(raw, out):
+    entry = contracted(bands=(Band("road", 0.0, 1.0, "a guess"),))
+    (edition,) = entry.editions
+    coarse = edition.tables[-1].space
+    domain = prepare_domain(entry, "cityscapes", raw, out, coarse).domain
+    assert "road" not in coarse.classes and domain.manifest.differences == ()
+    strict = contracted(bands=(Band("road", 0.9, 1.0, "a guess"),))
+    assert prepare_domain(strict, "cityscapes", raw, out / "strict", coarse).domain.manifest.differences == ()
+
+
 def test_accepting_what_was_only_seen_in_the_content_decodes_nothing_again(raw, out):
     entry = contracted(sizes=((2048, 1024),))
     with pytest.raises(ValueError, match="2048 x 1024"):
