@@ -60,7 +60,9 @@ class Checkpoint:
         """What was trained, rebuilt from nothing but this folder."""
         experiment = self.experiment
         network = experiment.model.build(experiment.label_space, pretrained=False)
-        model = as_precise_as(experiment, self.method.wrap(network, len(experiment.sources)))
+        model = as_precise_as(
+            experiment, self.method.wrap(network, len(experiment.sources), experiment.label_space.num_classes)
+        )
         model.load_state_dict(load_file(self.path / "model.safetensors"))
         return model
 

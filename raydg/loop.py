@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +24,15 @@ from raydg.evaluation import Confusion, Row, RowRole
 from raydg.experiment import Experiment, Stage
 from raydg.methods import Extended, Method, Objective
 from raydg.models import Network
-from raydg.optimization import set_lr
-from raydg.reduction import Autocast, DDPReduction, ExactReduction, Reduction, episodes_of_rank
+from raydg.optimization import Constant, set_lr
+from raydg.reduction import Autocast, DDPReduction, ExactReduction, Reduction, all_reduce, episodes_of_rank
 from raydg.scoring import count, scoring_batches
 from raydg.selection import Rule, select
 from raydg.shards import PreparedDomain
 from raydg.types import Episode
 
-Feed = Callable[[int], Iterator[Episode]]
-"""From a step on, this rank's episodes in order: for every step those of `episodes_of_rank`."""
+Feed = Callable[[Experiment, int], Iterator[Episode]]
+"""This rank's episodes of an experiment in order, from a step on: for every step those of `episodes_of_rank`."""
 
 
 class Diverged(ArithmeticError):
@@ -40,10 +40,10 @@ class Diverged(ArithmeticError):
     number."""
 
 
-def in_process_feed(experiment: Experiment, data: str, rank: int = 0, world_size: int = 1) -> Feed:
+def in_process_feed(data: str, rank: int = 0, world_size: int = 1) -> Feed:
     """A feed that assembles each episode in this process when it is asked for."""
 
-    def feed(start: int) -> Iterator[Episode]:
+    def feed(experiment: Experiment, start: int) -> Iterator[Episode]:
         for step in range(start, experiment.steps):
             for episode in episodes_of_rank(experiment.sampling.episodes_per_step, rank, world_size):
                 yield to_episode(assemble(experiment, data, step, episode))
@@ -64,7 +64,7 @@ def train(
     Args:
         experiment: what to train.
         folder: where checkpoints and metrics go; seen by every rank, written by rank 0.
-        feed: this rank's episodes.
+        feed: makes this rank's episodes.
         data: folder of the prepared domains.
         device: this rank's.
         report: called on every rank after each checkpoint with its step.
@@ -77,7 +77,7 @@ def train(
     start = newest.step if newest else 0
     if _rank_and_size()[0] == 0:
         _truncate_metrics(folder, start)
-    training = _Training(experiment, folder, data, device, report, feed(start))
+    training = _Training(experiment, folder, data, device, report, feed(experiment, start))
 
     model: Network | Extended = newest.model().train() if newest else build_network(experiment)
     first = 0  # global number of the stage's first step
@@ -89,6 +89,8 @@ def train(
                 model = begin_stage(experiment, number, model)
             model = model.to(device)
             _check_same_start(model)
+            if not resumed:
+                training.start(number, model, feed)
             training.run(stage, model, first, steps, newest.training_state() if newest and resumed else {})
         first += stage.steps
 
@@ -103,6 +105,14 @@ class _Training:
     device: torch.device
     report: Callable[[int], None]
     episodes: Iterator[Episode]
+
+    def start(self, number: int, model: Network | Extended, feed: Feed) -> None:
+        """What the method of stage `number` does before its first step, on episodes drawn for that alone."""
+        initial = initial_pass(self.experiment, number, self.data)
+        if initial is not None:
+            episodes = (episode.to(self.device, self.dtype) for episode in feed(initial, 0))
+            with autocast(self.experiment, self.device)():
+                self.experiment.stages[number].method.start(model, episodes, all_reduce)
 
     def run(
         self, stage: Stage, model: Network | Extended, first: int, steps: range, optimizer_state: dict[str, Any]
@@ -123,13 +133,15 @@ class _Training:
         if optimizer_state:
             optimizer.load_state_dict(optimizer_state)
         kind = ExactReduction if self.experiment.reduction == "exact" else DDPReduction
-        reduction = kind(objective, self.experiment.sampling.episodes_per_step, autocast(self.experiment, self.device))
+        precision = autocast(self.experiment, self.device)
+        reduction = kind(objective, self.experiment.sampling.episodes_per_step, precision)
         every = self.experiment.validate_every
         for step in steps:
             objective.train()
             own = stage.extras_schedule.factor(step - first, stage.steps) if stage.extras_schedule else None
-            self.take(step, stage, reduction, optimizer, stage.schedule.factor(step - first, stage.steps), own)
-            stage.method.after_step(model)
+            seen = self.take(step, stage, reduction, optimizer, stage.schedule.factor(step - first, stage.steps), own)
+            with precision():
+                stage.method.after_step(model, seen, all_reduce)
             done = step + 1
             if done == steps.stop:
                 self.save(done, stage.method, model, {})  # the next stage's optimiser starts afresh
@@ -144,11 +156,13 @@ class _Training:
         optimizer: torch.optim.Optimizer,
         lr_factor: float,
         extras_lr_factor: float | None,
-    ) -> None:
-        """One optimiser step, and its line in the record."""
+    ) -> list[Episode]:
+        """One optimiser step, and its line in the record; the episodes where the method wants them again."""
         began = time.perf_counter()
         set_lr(optimizer, lr_factor, extras_lr_factor)
-        losses = reduction.step(self.own_episodes(step))
+        seen: list[Episode] = []
+        episodes = self.own_episodes(step, lr=stage.optimizer.lr * lr_factor)
+        losses = reduction.step(_kept(episodes, seen) if stage.method.revisits_episodes else episodes)
         norm = float(torch.nn.utils.clip_grad_norm_(reduction.parameters, stage.clip_norm or math.inf))
         if not all(map(math.isfinite, [norm, *losses.values()])):
             raise Diverged(_divergence(step, losses, norm, self.folder))
@@ -156,20 +170,25 @@ class _Training:
         if _rank_and_size()[0] == 0:
             line = {"step": step, **losses, "gradient_norm": norm, "lr_factor": lr_factor}
             _append(self.folder.metrics, line | {"seconds": time.perf_counter() - began})
+        return seen
 
-    def own_episodes(self, step: int) -> Iterator[Episode]:
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of images."""
+        return torch.float64 if self.experiment.precision == "float64" else torch.float32
+
+    def own_episodes(self, step: int, lr: float) -> Iterator[Episode]:
         """This rank's episodes of a step, on its device, each asserted to be the one that the plan gives it.
 
         Torch is seeded for every episode by the episode's own numbers (dropout, sampled masks), whichever rank runs it.
         """
-        dtype = torch.float64 if self.experiment.precision == "float64" else torch.float32
         for index in episodes_of_rank(self.experiment.sampling.episodes_per_step, *_rank_and_size()):
             episode = next(self.episodes)
             assert (episode.step, episode.index) == (step, index), (
                 f"fed episode {episode.index} of step {episode.step}, the plan gives episode {index} of step {step}"
             )
             torch.manual_seed(self.experiment.fold("forward", step, index) >> 1)
-            yield episode.to(self.device, dtype)
+            yield replace(episode.to(self.device, self.dtype), lr=lr)
 
     def save(self, step: int, method: Method, model: Network | Extended, optimizer_state: dict[str, Any]) -> None:
         """Validate, and write the checkpoint with its scores."""
@@ -194,8 +213,28 @@ def begin_stage(experiment: Experiment, stage: int, model: Network | Extended) -
     network = model.network if isinstance(model, Extended) else model
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(experiment.fold("stage", stage) >> 1)
-        wrapped = experiment.stages[stage].method.wrap(network, len(experiment.sources))
+        wrapped = experiment.stages[stage].method.wrap(
+            network, len(experiment.sources), experiment.label_space.num_classes
+        )
     return as_precise_as(experiment, wrapped)
+
+
+def initial_pass(experiment: Experiment, stage: int, data: str) -> Experiment | None:
+    """The experiment whose episodes the method of a stage sees before its first step, or None where it needs none.
+
+    It draws with a seed of its own, and augments every image as for meta-training.
+    """
+    plan, _ = open_sources(experiment, data)
+    begun = experiment.stages[stage]
+    steps = begun.method.initial_steps(plan.steps_of_a_pass)
+    if not steps:
+        return None
+    return replace(
+        experiment,
+        stages=(replace(begun, schedule=Constant(), extras_schedule=None, steps=steps),),
+        augmentation=replace(experiment.augmentation, meta_test=None),
+        seed=experiment.fold("start", stage) >> 1,
+    )
 
 
 def autocast(experiment: Experiment, device: torch.device) -> Autocast:
@@ -261,6 +300,13 @@ def prune(experiment: Experiment, folder: RunFolder) -> None:
             keep.add(best)
             left = [row for row in left if row.step != best]
     folder.prune(keep)
+
+
+def _kept(episodes: Iterator[Episode], seen: list[Episode]) -> Iterator[Episode]:
+    """The episodes, which `seen` holds on to."""
+    for episode in episodes:
+        seen.append(episode)
+        yield episode
 
 
 def _rank_and_size() -> tuple[int, int]:

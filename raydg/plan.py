@@ -5,6 +5,7 @@ No epochs and no generator state: draw number n of a domain is found by arithmet
 permutations laid end to end: each sample is drawn once before any is drawn again.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -85,6 +86,13 @@ class Plan:
             Draw(source, position, fold(self.seed, "augment", step, episode, slot), focus)
             for slot, (source, position, focus) in enumerate(chosen)
         ]
+
+    @property
+    def steps_of_a_pass(self) -> int:
+        """Steps after which every training image has been drawn at least once, unless draws follow the classes."""
+        pooled = self.sampling.balance == "proportional"
+        largest = sum(self.sizes) / len(self.sizes) if pooled else max(self.sizes)
+        return math.ceil(largest / (self.sampling.images_per_domain * self.sampling.episodes_per_step))
 
     def _from_domain(self, source: int, number: int) -> tuple[int, int, int | None]:
         return source, self._nth(number, self.sizes[source], f"domain {source}"), None

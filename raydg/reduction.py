@@ -117,7 +117,7 @@ class DDPReduction(Reduction):
         return losses
 
     def finish(self, sums: Tensor) -> Tensor:
-        return _all_reduce(sums)
+        return all_reduce(sums)
 
 
 class ExactReduction(Reduction):
@@ -144,7 +144,7 @@ class ExactReduction(Reduction):
         return losses
 
     def finish(self, sums: Tensor) -> Tensor:
-        flat = _all_reduce(torch.cat([self.gradients, sums]))
+        flat = all_reduce(torch.cat([self.gradients, sums]))
         mean = flat[: len(self.gradients)].div_(self.num_episodes)
         gradients = [torch.empty_like(p) for p in self.parameters]
         _unflatten(mean, gradients)
@@ -170,7 +170,8 @@ def _copy(sources: list[Tensor], targets: list[Tensor]) -> None:
         target.copy_(source)
 
 
-def _all_reduce(tensor: Tensor) -> Tensor:
+def all_reduce(tensor: Tensor) -> Tensor:
+    """The sum of a tensor over the ranks, in place."""
     if dist.is_initialized():
         dist.all_reduce(tensor)
     return tensor

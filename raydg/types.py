@@ -8,6 +8,7 @@ Labels are int64: (b, h, w) class ids for segmentation, (b,) for classification;
 Logits are (b, k, h, w) at the images' own size for segmentation, (b, k) for classification.
 """
 
+import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -69,13 +70,15 @@ class Batch:
 class Episode:
     """What one forward of an objective sees: images of every source domain, and the role each domain plays.
 
-    Batches are sorted by domain. `roles[i]` is the role of source i; methods without roles ignore it.
+    Batches are sorted by domain. `roles[i]` is the role of source i; methods without roles ignore it. `lr` is the
+    encoder's learning rate in this step, after the schedule, which the loop fills in.
     """
 
     step: int
     index: int
     batch: Batch
     roles: tuple[Role, ...]
+    lr: float = math.nan
 
     def of_role(self, role: Role) -> Batch:
         """The images whose domains play `role`, all domains of the role pooled."""

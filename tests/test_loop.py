@@ -15,7 +15,7 @@ from raydg.checkpoint import RunFolder, read_metrics
 from raydg.evaluation import Confusion
 from raydg.experiment import Experiment, Stage, override
 from raydg.licence import commercial_use
-from raydg.methods import DMG, ERM, MLDG, DeFT, Method
+from raydg.methods import DMG, ERM, MLDG, DeFT, Method, PinTheMemory
 from raydg.optimization import SGD, Adam
 from raydg.shards import PreparedDomain
 from raydg.types import Episode
@@ -27,10 +27,10 @@ def train(experiment: Experiment, data: str, runs: str, stop_at: int | None = No
     """Train in this process; with `stop_at`, until that step's first episode is asked for."""
     torch.set_num_threads(1)
     folder = RunFolder.of(experiment, runs).open(experiment)
-    whole = loop.in_process_feed(experiment, data)
+    whole = loop.in_process_feed(data)
 
-    def feed(start: int) -> Iterator[Episode]:
-        for episode in whole(start):
+    def feed(experiment: Experiment, start: int) -> Iterator[Episode]:
+        for episode in whole(experiment, start):
             if episode.step == stop_at:
                 raise KeyboardInterrupt
             yield episode
@@ -68,7 +68,9 @@ def assert_same_training(one: RunFolder, other: RunFolder) -> None:
 
 
 @pytest.mark.parametrize("stop_at", [1, 3, 4])
-@pytest.mark.parametrize("stages", ["MLDG with Adam", "two stages", "warm-up and DeFT", "DMG and ERM"])
+@pytest.mark.parametrize(
+    "stages", ["MLDG with Adam", "two stages", "warm-up and DeFT", "DMG and ERM", "Pin the Memory"]
+)
 def test_interrupted_equals_uninterrupted(
     experiment: Experiment, prepared: str, tmp_path: Path, stages: str, stop_at: int
 ) -> None:
@@ -77,6 +79,7 @@ def test_interrupted_equals_uninterrupted(
         "two stages": (ERM(trains="decoder"), MLDG()),
         "warm-up and DeFT": (ERM(trains="decoder"), DeFT(ema_rate=0.9)),
         "DMG and ERM": (DMG(sites=("before_block2",)), ERM()),
+        "Pin the Memory": (PinTheMemory(auxiliary_weight=0.0),),
     }
     optimizer = Adam(1e-3) if stages == "MLDG with Adam" else SGD(0.05, extras_lr_factor=2.0)
     steps = 6 // len(methods[stages])
@@ -142,9 +145,9 @@ def test_a_loss_that_is_not_finite_stops_with_the_step_and_the_last_good_checkpo
 
 def test_an_episode_that_the_plan_does_not_give_is_noticed(experiment: Experiment, prepared: str, runs: str) -> None:
     folder = RunFolder.of(experiment, runs).open(experiment)
-    whole = loop.in_process_feed(experiment, prepared)
+    whole = loop.in_process_feed(prepared)
     with pytest.raises(AssertionError, match="fed episode 1 of step 0, the plan gives episode 0 of step 0"):
-        loop.train(experiment, folder, lambda start: (e for e in whole(start) if e.index), prepared, CPU)
+        loop.train(experiment, folder, lambda e, start: (x for x in whole(e, start) if x.index), prepared, CPU)
 
 
 def test_pruning_keeps_the_best_and_the_last(experiment: Experiment, prepared: str, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import itertools
 import os
 import socket
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -12,10 +13,11 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import Tensor, nn
 
-from raydg.methods import DMG, ERM, MLDG, DeFT, Method, Objective
+from raydg.methods import DMG, ERM, MLDG, DeFT, Method, Objective, PinTheMemory
 from raydg.models import Network
-from raydg.models.network import Encoder, Site, bilinear_aligned
-from raydg.reduction import DDPReduction, ExactReduction, Reduction, episodes_of_rank
+from raydg.models.dense import DenseHead
+from raydg.models.network import Encoder, Features, Site, bilinear_aligned
+from raydg.reduction import DDPReduction, ExactReduction, Reduction, all_reduce, episodes_of_rank
 from raydg.types import Batch, Episode
 
 METHODS: dict[str, Method] = {
@@ -24,6 +26,7 @@ METHODS: dict[str, Method] = {
     "second-order MLDG": MLDG(inner_lr=0.01, second_order=True),
     "DMG": DMG(sparsity_weight=0.1),
     "DeFT": DeFT(ema_rate=0.9),
+    "Pin the Memory": PinTheMemory(auxiliary_weight=0.0, inner_lr=0.01, inner_lr_relative=False, second_order=True),
 }
 REDUCTIONS: dict[tuple[type[Reduction], torch.dtype], str] = {
     (DDPReduction, torch.float64): "ddp float64",
@@ -52,19 +55,19 @@ class ConvBN(Encoder):
         ]
         self.layers, self.middle = nn.Sequential(*layers), Site(8)
 
-    def forward(self, images: Tensor) -> Tensor:
-        return self.layers[3:](self.middle(self.layers[:3](images)))
+    def forward(self, images: Tensor) -> Features:
+        return (self.layers[3:](self.middle(self.layers[:3](images))),)
 
 
 def build_network() -> Network:
     torch.manual_seed(0)
-    return Network(ConvBN(), nn.Conv2d(8, 3, 1), upsample=bilinear_aligned)
+    return Network(ConvBN(), DenseHead(nn.Identity(), 8, nn.Conv2d(8, 3, 1)), upsample=bilinear_aligned)
 
 
 def run_case(method: Method, reduction: type[Reduction], dtype: torch.dtype, num_episodes: int) -> Outcome:
     """Train for STEPS steps as this process's rank; weights, buffers and losses at the end."""
     torch.set_num_threads(1)
-    model = method.wrap(build_network(), 3).to(dtype)
+    model = method.wrap(build_network(), 3, 3).to(dtype)
     objective = Objective(method, model).train()
     learning = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.SGD(learning, lr=0.05, momentum=0.9, weight_decay=5e-4)
@@ -72,11 +75,17 @@ def run_case(method: Method, reduction: type[Reduction], dtype: torch.dtype, num
     rank, world_size = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
     losses = []
     for step in range(STEPS):
-        own = episodes_of_rank(num_episodes, rank, world_size)
-        roles = method.roles(3, 0, step, 0)
-        means = reducer.step(make_episode(step, index, roles, dtype) for index in own)
+        seen: list[Episode] = []
+
+        def episodes(step: int = step, seen: list[Episode] = seen) -> Iterator[Episode]:
+            # One by one, since making one seeds torch for its forward, as the loop does.
+            for index in episodes_of_rank(num_episodes, rank, world_size):
+                seen.append(make_episode(step, index, method.roles(3, 0, step, 0), dtype))
+                yield seen[-1]
+
+        means = reducer.step(episodes())
         optimizer.step()
-        method.after_step(model)
+        method.after_step(model, seen, all_reduce)
         losses += means.values()
     return {"losses": losses} | model.state_dict()
 
@@ -137,7 +146,7 @@ def test_any_number_of_workers_takes_the_same_steps(case: tuple[str, str, int], 
 @pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
 @pytest.mark.parametrize("reduction", [DDPReduction, ExactReduction])
 def test_the_reduced_gradient_is_the_mean_over_episodes(method: Method, reduction: type[Reduction]) -> None:
-    network = method.wrap(build_network(), 3).double()
+    network = method.wrap(build_network(), 3, 3).double()
     start = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     objective = Objective(method, network).train()
     learning = [p for p in network.parameters() if p.requires_grad]

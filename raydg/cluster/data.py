@@ -22,15 +22,14 @@ WINDOW = 2_000
 pipelines."""
 
 
-def ray_feed(experiment: Experiment, data: str, rank: int, world_size: int) -> Feed:
+def ray_feed(data: str, rank: int, world_size: int) -> Feed:
     """A feed whose episodes are made by Ray Data tasks; each is one task and one block."""
 
-    def make(row: dict[str, int]) -> Row:
-        return pack(assemble, experiment, data, int(row["step"]), int(row["episode"]))
+    def feed(experiment: Experiment, start: int) -> Iterator[Episode]:
+        def make(row: dict[str, int]) -> Row:
+            return pack(assemble, experiment, data, int(row["step"]), int(row["episode"]))
 
-    own = episodes_of_rank(experiment.sampling.episodes_per_step, rank, world_size)
-
-    def feed(start: int) -> Iterator[Episode]:
+        own = episodes_of_rank(experiment.sampling.episodes_per_step, rank, world_size)
         steps_per_window = max(1, WINDOW // len(own))
         for first in range(start, experiment.steps, steps_per_window):
             steps = range(first, min(first + steps_per_window, experiment.steps))

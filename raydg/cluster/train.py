@@ -35,7 +35,7 @@ def train(experiment: Experiment, resources: Resources) -> RunFolder:
         return folder
     if resources.workers == 0:
         torch.set_num_threads(resources.cpus_per_worker)
-        feed = loop.in_process_feed(experiment, resources.data)
+        feed = loop.in_process_feed(resources.data)
         loop.train(experiment, folder, feed, resources.data, torch.device(resources.device))
         return folder
 
@@ -69,7 +69,7 @@ def _train_worker(config: dict[str, Any]) -> Exception | None:
     experiment, folder, resources = config["experiment"], config["folder"], config["resources"]
     context = ray.train.get_context()
     torch.set_num_threads(resources.cpus_per_worker)
-    feed = ray_feed(experiment, resources.data, context.get_world_rank(), context.get_world_size())
+    feed = ray_feed(resources.data, context.get_world_rank(), context.get_world_size())
     try:
         loop.train(experiment, folder, feed, resources.data, ray.train.torch.get_device(), report=_report)
     except (ValueError, loop.Diverged) as failure:

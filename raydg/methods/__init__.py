@@ -9,6 +9,7 @@ from raydg.methods.irm import IRM
 from raydg.methods.method import Extended, Method, Objective
 from raydg.methods.mixstyle import MixStyle
 from raydg.methods.mldg import MLDG
+from raydg.methods.pin_the_memory import PinTheMemory
 from raydg.methods.vrex import VREx
 
 __all__ = [
@@ -23,5 +24,6 @@ __all__ = [
     "Method",
     "MixStyle",
     "Objective",
+    "PinTheMemory",
     "VREx",
 ]

@@ -1,7 +1,7 @@
 """Decoupled finetuning: encoder and decoder each learn against a slowly averaged copy of the other."""
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from raydg.methods.anchor import Anchor
-from raydg.methods.method import Extended, Method, cross_entropy
+from raydg.methods.method import Extended, Method, Total, cross_entropy
 from raydg.models import Network
 from raydg.types import Episode
 
@@ -63,7 +63,7 @@ class DeFT(Method):
         """The terms that there are beside the whole."""
         return ("loss", "encoder_loss", "decoder_loss", *(("distance",) if self.distance_weight else ()))
 
-    def wrap(self, network: Network, num_sources: int) -> "Twins":
+    def wrap(self, network: Network, num_sources: int, num_classes: int) -> "Twins":
         return Twins(network, self)
 
     def losses(self, network: "Twins", episode: Episode) -> dict[str, Tensor]:
@@ -81,7 +81,7 @@ class DeFT(Method):
             losses |= {"loss": losses["loss"] + self.distance_weight * distance, "distance": distance.detach()}
         return losses
 
-    def after_step(self, model: "Twins") -> None:
+    def after_step(self, model: "Twins", episodes: Sequence[Episode], total: Total) -> None:
         learning, average = model.network, model.average
         move(average.parameters(), learning.parameters(), self.ema_rate)
         if self.buffers == "average":

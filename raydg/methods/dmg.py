@@ -66,7 +66,7 @@ class DMG(Method):
     def check_model(self, model: Architecture) -> None:
         check_sites("DMG", self.sites, sites_of(model))
 
-    def wrap(self, network: Network, num_sources: int) -> "Masked":
+    def wrap(self, network: Network, num_sources: int, num_classes: int) -> "Masked":
         return Masked(network, num_sources, self.sites)
 
     def losses(self, network: "Masked", episode: Episode) -> dict[str, Tensor]:

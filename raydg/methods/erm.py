@@ -6,7 +6,8 @@ from typing import cast
 from torch import Tensor, nn
 
 from raydg.methods.anchor import Anchor
-from raydg.methods.method import Extended, Method, cross_entropy
+from raydg.methods.auxiliary import check_auxiliary_head, cross_entropies
+from raydg.methods.method import Extended, Method
 from raydg.models import Architecture, Network
 from raydg.types import Episode
 
@@ -47,28 +48,17 @@ class ERM(Method):
         return ("loss", "cross_entropy", *used) if used else ("loss",)
 
     def check_model(self, model: Architecture) -> None:
-        has_head = bool(getattr(model, "auxiliary", False))
-        if self.auxiliary_weight and not has_head:
-            raise ValueError(
-                f"ERM.auxiliary_weight is {self.auxiliary_weight}, but {type(model).__name__} has no auxiliary head: "
-                "set its auxiliary=True, where it has that field."
-            )
-        if has_head and not self.auxiliary_weight:
-            raise ValueError(
-                f"{type(model).__name__}.auxiliary is True, but ERM.auxiliary_weight is 0: the head would never learn."
-            )
+        check_auxiliary_head("ERM", self.auxiliary_weight, model)
 
-    def wrap(self, network: Network, num_sources: int) -> Network | Extended:
+    def wrap(self, network: Network, num_sources: int, num_classes: int) -> Network | Extended:
         return Anchored(network) if self.distance_weight else network
 
     def losses(self, network: nn.Module, episode: Episode) -> dict[str, Tensor]:
         plain = cast(Network, network.network if isinstance(network, Anchored) else network)
         terms: dict[str, Tensor] = {}
         if self.auxiliary_weight:
-            logits, auxiliary_logits = plain.with_auxiliary(episode.batch.images)
-            loss = terms["cross_entropy"] = cross_entropy(logits, episode.batch.labels)
-            terms["auxiliary_loss"] = cross_entropy(auxiliary_logits, episode.batch.labels)
-            loss = loss + self.auxiliary_weight * terms["auxiliary_loss"]
+            terms["cross_entropy"], terms["auxiliary_loss"] = cross_entropies(plain, episode.batch)
+            loss = terms["cross_entropy"] + self.auxiliary_weight * terms["auxiliary_loss"]
         else:
             loss = terms["cross_entropy"] = self.loss(plain, episode.batch)
         if isinstance(network, Anchored):

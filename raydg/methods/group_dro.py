@@ -39,7 +39,7 @@ class GroupDRO(Method):
     def smallest_forward(self) -> Literal["one domain", "all domains"]:
         return "one domain"
 
-    def wrap(self, network: Network, num_sources: int) -> "Weighted":
+    def wrap(self, network: Network, num_sources: int, num_classes: int) -> "Weighted":
         return Weighted(network, num_sources)
 
     def losses(self, network: nn.Module, episode: Episode) -> dict[str, Tensor]:

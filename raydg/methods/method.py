@@ -1,7 +1,7 @@
 """What a training method is, and the module that turns one into a single differentiable forward."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -15,6 +15,8 @@ from raydg.values import Value
 
 Part = Literal["encoder", "decoder", "both"]
 Forward = Callable[[Tensor], Tensor]
+Total = Callable[[Tensor], Tensor]
+"""Adds a tensor over all ranks: what it returns is alike on each."""
 
 
 class Extended(nn.Module):
@@ -49,6 +51,8 @@ class Method(Value, ABC):
 
     loss_names: ClassVar[tuple[str, ...]] = ("loss",)
     """Keys of what `losses` returns; "loss" is differentiated, the others are logged. May be a property."""
+    revisits_episodes: ClassVar[bool] = False
+    """Whether `after_step` needs the step's episodes, which then stay in memory until it has run."""
     minimum_sources: ClassVar[int] = 1
     """Fewest source domains, pseudo-domains counted, that the method is defined for."""
 
@@ -74,7 +78,7 @@ class Method(Value, ABC):
         """Whose images the smallest forward of an episode holds."""
         return "one domain" if self.batchnorm == "per-domain" else "all domains"
 
-    def wrap(self, network: Network, num_sources: int) -> Network | Extended:
+    def wrap(self, network: Network, num_sources: int, num_classes: int) -> Network | Extended:
         """The network with what the method learns or remembers beside it; by default the network alone.
 
         Random numbers come from torch's global generator, which the caller seeds.
@@ -84,8 +88,21 @@ class Method(Value, ABC):
         """
         return network
 
-    def after_step(self, model: Network | Extended) -> None:
-        """What follows the optimiser's step, alike on every rank, such as a moving average."""
+    def initial_steps(self, steps_of_a_pass: int) -> int:
+        """How many steps' worth of episodes `start` is to see, where so many show every training image once."""
+        return 0
+
+    def start(self, model: Network | Extended, episodes: Iterable[Episode], total: Total) -> None:
+        """What comes before a stage's first step, such as filling a memory.
+
+        `episodes` are this rank's of `initial_steps`, augmented as for meta-training; `total` adds over the ranks.
+        """
+
+    def after_step(self, model: Network | Extended, episodes: Sequence[Episode], total: Total) -> None:
+        """What follows the optimiser's step, such as a moving average; alike on every rank.
+
+        `episodes` are this rank's of the step where `revisits_episodes`, else empty; `total` adds over the ranks.
+        """
 
     def inference(self, model: Network | Extended) -> nn.Module:
         """What is evaluated: a module from images to logits, or to log-probabilities. By default the network."""
@@ -119,10 +136,15 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
         logits: (b, k, h, w) or (b, k), any floating type; the sum is taken in float32 at least.
         labels: (b, h, w) or (b,) int64.
     """
-    logits = logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
+    logits = precise(logits)
     ignored = ignore_label(logits.shape[1])
     total = F.cross_entropy(logits, labels, ignore_index=ignored, reduction="sum")
     return total / (labels != ignored).sum().clamp(min=1)
+
+
+def precise(tensor: Tensor) -> Tensor:
+    """In float32 where it was of half precision, else as it is."""
+    return tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor
 
 
 class Objective(nn.Module):

@@ -1,19 +1,20 @@
 """Meta-learning domain generalisation: learn on some sources so that a step on them also helps the others."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import partial
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self, cast
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from raydg.methods.auxiliary import check_auxiliary_head, cross_entropies
 from raydg.methods.method import Method
+from raydg.models import Architecture, Network
 from raydg.seeds import generator
-from raydg.types import Episode, Role
+from raydg.types import Batch, Episode, Role
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +43,9 @@ class MLDG(Method):
 
     inner_lr: float = 1e-3
     """Step of the look-ahead (the paper's η, 1e-3)."""
+    inner_lr_relative: bool = False
+    """Whether `inner_lr` is a multiple of the encoder's learning rate in the step, after the schedule (Pin the Memory:
+    a quarter of it), or a learning rate."""
     second_order: bool = False
     """Differentiate through the look-ahead step (the paper) or not (the published code)."""
     meta_train_weight: float = 1.0
@@ -52,6 +56,8 @@ class MLDG(Method):
     """Number of meta-train domains (the n of n:m in Table 4); None draws it from 1 to D-1."""
     split_per: Literal["step", "episode"] = "step"
     """Whether the episodes of a step share one split of the domains (the paper's way) or draw their own."""
+    auxiliary_weight: float = 0.0
+    """Weight of the loss of the network's auxiliary head in both losses (Pin the Memory's MLDG has 0.4)."""
 
     loss_names: ClassVar[tuple[str, ...]] = ("loss", "meta_train_loss", "meta_test_loss")
     minimum_sources: ClassVar[int] = 2
@@ -62,6 +68,19 @@ class MLDG(Method):
         self.require(self.meta_train_weight >= 0, "meta_train_weight", "0 or more")
         self.require(self.meta_test_weight >= 0, "meta_test_weight", "0 or more")
         self.require(self.num_meta_train is None or self.num_meta_train >= 1, "num_meta_train", "None or 1 or more")
+        self.require(self.auxiliary_weight >= 0, "auxiliary_weight", "0 or more")
+        legal = "0 where BatchNorm is per domain"
+        self.require(self.auxiliary_weight == 0 or self.batchnorm == "pooled", "auxiliary_weight", legal)
+
+    @classmethod
+    def reference(cls) -> Self:
+        """As TSMLDG's published code ran (TSMLDG.py, utils/nn_utils.py): first order, splits of every size, BatchNorm
+        pooled over the domains of a role. These are the defaults; the paper's own way is `MLDG(second_order=True,
+        num_meta_train=2)`."""
+        return cls(inner_lr=1e-3, second_order=False, num_meta_train=None, split_per="step", batchnorm="pooled")
+
+    def check_model(self, model: Architecture) -> None:
+        check_auxiliary_head(type(self).__name__, self.auxiliary_weight, model)
 
     def check_sources(self, num_sources: int) -> None:
         super().check_sources(num_sources)
@@ -88,27 +107,66 @@ class MLDG(Method):
         parameters = {name: p for name, p in network.named_parameters() if p.requires_grad}
         theta = list(parameters.values())
 
-        meta_train_loss = self.loss(network, episode.of_role("meta-train"))
+        terms = self.meta_train(network, episode)
+        meta_train_loss = terms["meta_train_loss"]
         g = torch.autograd.grad(meta_train_loss, theta, create_graph=self.second_order, materialize_grads=True)
 
+        inner_lr = self.step_of(episode)
         with torch.no_grad():
-            fast = {
-                n: (p - self.inner_lr * g_p).requires_grad_() for (n, p), g_p in zip(parameters.items(), g, strict=True)
-            }
+            fast = {n: (p - inner_lr * g_p).requires_grad_() for (n, p), g_p in zip(parameters.items(), g, strict=True)}
             copied_buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
-        look_ahead = partial(functional_call, network, fast | copied_buffers)
-        meta_test_loss = self.loss(look_ahead, episode.of_role("meta-test"))
+        terms = {name: term.detach() for name, term in terms.items()}
+        state = fast | copied_buffers
+        meta_test_loss = look_ahead(network, state, lambda moved: self.meta_test(moved, episode, terms))
         v = torch.autograd.grad(meta_test_loss, list(fast.values()), materialize_grads=True)
 
         if self.second_order:  # the transpose of dθ'/dθ = I - inner_lr H, applied to v
             hessian_v = torch.autograd.grad(g, theta, grad_outputs=v, materialize_grads=True)
-            v = [v_p - self.inner_lr * h_p for v_p, h_p in zip(v, hessian_v, strict=True)]
-        w_train, w_test = self.meta_train_weight, self.meta_test_weight
-        total = [w_train * g_p.detach() + w_test * v_p for g_p, v_p in zip(g, v, strict=True)]
+            v = [v_p - inner_lr * h_p for v_p, h_p in zip(v, hessian_v, strict=True)]
+        total = [self.joined(name, g_p.detach(), v_p) for name, g_p, v_p in zip(parameters, g, v, strict=True)]
 
-        meta_train_loss, meta_test_loss = meta_train_loss.detach(), meta_test_loss.detach()
-        loss = with_gradient(w_train * meta_train_loss + w_test * meta_test_loss, theta, total)
-        return {"loss": loss, "meta_train_loss": meta_train_loss, "meta_test_loss": meta_test_loss}
+        terms["meta_test_loss"] = meta_test_loss.detach()
+        value = self.meta_train_weight * terms["meta_train_loss"] + self.meta_test_weight * terms["meta_test_loss"]
+        terms["loss"] = with_gradient(value, theta, total)
+        return {name: terms[name] for name in self.loss_names}
+
+    def step_of(self, episode: Episode) -> float:
+        """The learning rate of the look-ahead."""
+        return self.inner_lr * episode.lr if self.inner_lr_relative else self.inner_lr
+
+    def meta_train(self, network: nn.Module, episode: Episode) -> dict[str, Tensor]:
+        """L_ds under "meta_train_loss", and what else of it is logged or handed on to `meta_test`."""
+        return {"meta_train_loss": self.error(network, episode.of_role("meta-train"))}
+
+    def meta_test(self, network: nn.Module, episode: Episode, meta_train: dict[str, Tensor]) -> Tensor:
+        """L_dg of the network that the look-ahead has moved, after what `meta_train` returned, without its graph."""
+        return self.error(network, episode.of_role("meta-test"))
+
+    def joined(self, parameter: str, meta_train_gradient: Tensor, meta_test_gradient: Tensor) -> Tensor:
+        """The gradient of a parameter, given by name."""
+        return self.meta_train_weight * meta_train_gradient + self.meta_test_weight * meta_test_gradient
+
+    def error(self, network: nn.Module, batch: Batch) -> Tensor:
+        """Cross-entropy, with that of the auxiliary head where it has a weight."""
+        if not self.auxiliary_weight:
+            return self.loss(network, batch)
+        main, auxiliary = cross_entropies(cast(Network, network), batch)
+        return main + self.auxiliary_weight * auxiliary
+
+
+def look_ahead(network: nn.Module, state: dict[str, Tensor], function: Callable[[Any], Tensor]) -> Tensor:
+    """`function(network)` where `state` stands in for the parameters and buffers that it names, whichever of the
+    network's methods the function calls."""
+    return functional_call(_Applied(network), {f"network.{name}": t for name, t in state.items()}, (function,))
+
+
+class _Applied(nn.Module):
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, function: Callable[[Any], Tensor]) -> Tensor:
+        return function(self.network)
 
 
 def with_gradient(value: Tensor, parameters: Iterable[Tensor], gradients: Iterable[Tensor]) -> Tensor:

@@ -133,6 +133,23 @@ class Network(nn.Module):
             for name in transforms:
                 sites[name].transform = None
 
+    def activations_at(self, site: str, images: Tensor) -> Tensor:
+        """What arrives at a site, (b, c, h', w') or (b, c); nothing behind it is computed.
+
+        Raises:
+            ValueError: images that the call refuses, or no site of that name.
+        """
+
+        def stop(activations: Tensor) -> Tensor:
+            raise _Arrived(activations)
+
+        with self.transformed({site: stop}):
+            try:
+                self.decoder(self._features(images))
+            except _Arrived as arrived:
+                return arrived.activations
+        raise AssertionError(f"the forward does not pass the site {site}")
+
     def _check(self, images: Tensor) -> None:
         if images.ndim != 4 or images.shape[1] != 3:
             raise ValueError(f"Images have the shape {tuple(images.shape)}: it must be (b, 3, h, w).")
@@ -141,3 +158,11 @@ class Network(nn.Module):
         height, width = images.shape[-2:]
         if min(height, width) < self.encoder.minimum_size:
             raise ValueError(f"Images are {height} x {width}: each side must be at least {self.encoder.minimum_size}.")
+
+
+class _Arrived(Exception):
+    """Ends a forward at a site."""
+
+    def __init__(self, activations: Tensor) -> None:
+        super().__init__()
+        self.activations = activations

@@ -107,7 +107,7 @@ def train(folder: Path) -> None:
     )
     data = str(folder / "data")
     run = RunFolder.of(experiment, folder / "runs").open(experiment)
-    episode = next(loop.in_process_feed(experiment, data)(0))
+    episode = next(loop.in_process_feed(data)(experiment, 0))
     assert len(episode.batch) == 32 and run.path.is_dir()
     network = loop.build_network(experiment)
     network(episode.to(torch.device("cpu")).batch.images).sum().backward()

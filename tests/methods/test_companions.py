@@ -58,7 +58,7 @@ def test_irm_penalises_the_slope_of_each_risk_in_the_scale_of_the_logits(network
 
 def test_group_dro_follows_algorithm_1(network: Network) -> None:
     method = GroupDRO(step_size=0.5)
-    model = method.wrap(network, 3).double().eval()
+    model = method.wrap(network, 3, 3).double().eval()
     q = torch.full((3,), 1 / 3, dtype=torch.float64)
     for _ in range(3):
         r = risks(network).detach()
@@ -113,13 +113,13 @@ def test_with_nothing_added_it_is_erm_on_the_sources(network: Network, method: M
         CORAL: CORAL(penalty_weight=0.0),
         MixStyle: MixStyle(sites=("before_block2",), probability=0.0),
     }[type(method)]
-    ours = plain.losses(plain.wrap(network, 3).double().eval(), episode())["loss"]
+    ours = plain.losses(plain.wrap(network, 3, 3).double().eval(), episode())["loss"]
     torch.testing.assert_close(ours, ERM().losses(network, episode())["loss"])
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: type(method).__name__)
 def test_everything_that_learns_receives_a_gradient(network: Network, method: Method) -> None:
-    objective = Objective(method, method.wrap(network, 3).double()).train()
+    objective = Objective(method, method.wrap(network, 3, 3).double()).train()
     losses = objective(episode())
     assert set(losses) == set(method.loss_names)
     losses["loss"].backward()

@@ -36,7 +36,7 @@ def take(method: DeFT, twins: Twins, steps: int = 3, lr: float = 0.1) -> None:
         optimizer.zero_grad()
         objective(episode(step))["loss"].backward()
         optimizer.step()
-        method.after_step(twins)
+        method.after_step(twins, (), lambda tensor: tensor)
 
 
 def normalised(network: Network, images: torch.Tensor) -> torch.Tensor:
@@ -47,7 +47,7 @@ def test_three_steps_of_algorithm_2(network: Network) -> None:
     """With "own" buffers, the pseudo-code's: every module keeps its own statistics."""
     start = copy.deepcopy(network)
     method = DeFT(ema_rate=0.8, buffers="own")
-    twins = method.wrap(network, 2)
+    twins = method.wrap(network, 2, 3)
     take(method, twins)
 
     e1, e2, d1, d2 = (copy.deepcopy(part).train() for part in (start.encoder,) * 2 + (start.decoder,) * 2)
@@ -81,7 +81,7 @@ def test_three_steps_of_algorithm_2(network: Network) -> None:
 def test_running_statistics_are_those_of_the_policy(network: Network, buffers, normalises_with) -> None:
     start = copy.deepcopy(network)
     method = DeFT(ema_rate=0.5, buffers=buffers, average_normalises_with=normalises_with)
-    twins = method.wrap(network, 2)
+    twins = method.wrap(network, 2, 3)
     take(method, twins, steps=1)
     before, learning, after = (
         next(m for m in part.modules() if isinstance(m, nn.BatchNorm2d)).running_mean
@@ -98,7 +98,7 @@ def test_running_statistics_are_those_of_the_policy(network: Network, buffers, n
 
 def test_without_averaging_it_is_joint_finetuning(network: Network) -> None:
     method = DeFT(ema_rate=0.0, buffers="average")
-    twins, joint = method.wrap(copy.deepcopy(network), 2), network
+    twins, joint = method.wrap(copy.deepcopy(network), 2, 3), network
     take(method, twins)
     optimizer = torch.optim.SGD(joint.parameters(), lr=0.1, momentum=0.9)
     for step in range(3):
@@ -113,7 +113,7 @@ def test_without_averaging_it_is_joint_finetuning(network: Network) -> None:
 def test_with_averages_that_never_move_each_half_is_finetuning_of_one_part(network: Network, part) -> None:
     """Table 1's rows: one part learns, the other stays; with its BatchNorm in training mode, as DeFT's averages are."""
     method = DeFT(ema_rate=1.0, buffers="own")
-    twins, alone = method.wrap(copy.deepcopy(network), 2), network
+    twins, alone = method.wrap(copy.deepcopy(network), 2, 3), network
     take(method, twins)
     learning = getattr(alone, part)
     optimizer = torch.optim.SGD(learning.parameters(), lr=0.1, momentum=0.9)
@@ -127,7 +127,7 @@ def test_with_averages_that_never_move_each_half_is_finetuning_of_one_part(netwo
 
 def test_only_what_learns_receives_a_gradient(network: Network) -> None:
     method = DeFT()
-    twins = method.wrap(network, 2)
+    twins = method.wrap(network, 2, 3)
     objective = Objective(method, twins).train()
     objective(episode())["loss"].backward()
     assert all(p.grad is not None and p.grad.any() for p in twins.network.parameters())
@@ -137,7 +137,7 @@ def test_only_what_learns_receives_a_gradient(network: Network) -> None:
 
 def test_the_two_averages_are_evaluated(network: Network) -> None:
     method = DeFT(ema_rate=0.5)
-    twins = method.wrap(network, 2)
+    twins = method.wrap(network, 2, 3)
     take(method, twins, steps=1)
     average = method.inference(twins).eval()
     images = episode().batch.images

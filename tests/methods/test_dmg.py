@@ -34,7 +34,7 @@ def network() -> Network:
 def masked(network: Network) -> Masked:
     with torch.random.fork_rng():
         torch.manual_seed(2)
-        return DMG().wrap(network, 3).double()
+        return DMG().wrap(network, 3, 3).double()
 
 
 def by_hand(network: Network, masks: dict[str, Tensor], images: Tensor) -> Tensor:
@@ -158,11 +158,14 @@ def test_the_trunk_before_the_first_mask_runs_once(masked: Masked) -> None:
 
 
 def test_sites_are_chosen_by_name(network: Network) -> None:
-    assert list(DMG(sites=("before_last", "before_block3")).wrap(network, 2).masks) == ["before_block3", "before_last"]
+    assert list(DMG(sites=("before_last", "before_block3")).wrap(network, 2, 3).masks) == [
+        "before_block3",
+        "before_last",
+    ]
     with pytest.raises(
         ValueError, match=r"DMG.sites names fc: the network has before_block2, before_block3, before_last"
     ):
-        DMG(sites=("fc",)).wrap(network, 2)
+        DMG(sites=("fc",)).wrap(network, 2, 3)
     for wrong in ({"overlap_weight": -1.0}, {"sparsity_weight": -1.0}, {"sites": ()}):
         with pytest.raises(ValueError, match="DMG"):
             DMG(**wrong)

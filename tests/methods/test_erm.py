@@ -54,7 +54,7 @@ def test_a_head_and_its_weight_go_together() -> None:
 def test_the_distance_is_the_sum_of_norms_and_pulls_back(network: Network, method: ERM | DeFT) -> None:
     network.eval()
     start = copy.deepcopy(network)
-    model = method.wrap(network, 2)
+    model = method.wrap(network, 2, 3)
     model.eval()
     at_start = method.losses(model, episode())
     assert at_start["distance"] == 0
