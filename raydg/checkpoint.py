@@ -3,8 +3,9 @@ at all.
 
 <runs>/<name>-s<seed>-<fingerprint>/
     experiment.json                      the training that the folder belongs to
-    metrics.jsonl                        one line per step: losses, learning rate, seconds
-    targets.jsonl                        one line per score on a target, after selection
+    metrics.jsonl                        one line per step: losses, learning rate, seconds; and one per checkpoint with
+                                         what its method measures, if anything
+    targets.jsonl                        one line per score on a target or in-domain, after selection
     checkpoints/step_000100/
         model.safetensors                weights and buffers
         training.pt                      optimiser state, loaded with weights_only=True
@@ -28,7 +29,7 @@ from torch import nn
 from raydg.evaluation import Row, from_lines, to_lines
 from raydg.experiment import Experiment
 from raydg.licence import Licence
-from raydg.methods import Extended, Method
+from raydg.methods import Extended, Inference, Method
 from raydg.models import Network
 from raydg.values import decode, encode
 
@@ -66,9 +67,23 @@ class Checkpoint:
         model.load_state_dict(load_file(self.path / "model.safetensors"))
         return model
 
-    def network(self, device: str | torch.device = "cpu") -> nn.Module:
-        """What is evaluated, in evaluation mode: images to logits or log-probabilities."""
-        return self.method.inference(self.model()).to(device).eval()
+    def network(
+        self, device: str | torch.device = "cpu", inference: Inference | None = None, domain: str | None = None
+    ) -> nn.Module:
+        """What is evaluated, in evaluation mode: images to logits or log-probabilities.
+
+        Args:
+            device: where it goes.
+            inference: a way to predict; None: the method's own.
+            domain: name of the domain that it will meet, for an inference that must know.
+
+        Raises:
+            ValueError: an inference that does not fit the method, or is not defined on the domain.
+        """
+        method, sources = self.method, self.experiment.source_names
+        inference = inference or method.default_inference()
+        inference.check(method, sources)
+        return inference.module(self.model(), sources, domain).to(device).eval()
 
     def training_state(self) -> dict[str, Any]:
         """What resuming needs beyond the weights."""
@@ -172,9 +187,13 @@ class RunFolder:
             if checkpoint.step not in keep:
                 shutil.rmtree(checkpoint.path)
 
-    def validation_rows(self) -> list[Row]:
-        """Validation scores of all checkpoints that are kept."""
-        return [row for checkpoint in self.checkpoints() for row in checkpoint.rows()]
+    def results(self, experiment: Experiment) -> list[Checkpoint]:
+        """The checkpoints of the last stage, by step: what may be selected. A warm-up's is no result of the method."""
+        return [checkpoint for checkpoint in self.checkpoints() if checkpoint.step > experiment.result_after]
+
+    def validation_rows(self, experiment: Experiment) -> list[Row]:
+        """Validation scores of all results that are kept."""
+        return [row for checkpoint in self.results(experiment) for row in checkpoint.rows()]
 
 
 def write_whole(path: Path, text: str) -> None:

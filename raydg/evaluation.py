@@ -162,7 +162,7 @@ def _divide(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Row(Value):
-    """What one evaluation produced: one checkpoint, met by one adaptation, counted on one split of one domain.
+    """What one evaluation produced: one checkpoint, predicting in one way, counted on one split of one domain.
 
     Raises:
         ValueError: a negative step or order, no images, or counts that are no confusion.
@@ -176,6 +176,8 @@ class Row(Value):
     """Name of the domain."""
     split: str
     """Its split."""
+    inference: str
+    """Label of the inference, such as "Pred-Ens"."""
     adaptation: str
     """Label of the adaptation, such as "IaBN(instance_weight=0.1)"."""
     order: int

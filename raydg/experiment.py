@@ -13,7 +13,7 @@ from typing import Any, Literal
 from raydg.adaptation import Adaptation, TrainBN
 from raydg.augmentation import Augmentation
 from raydg.domains.labels import LabelSpace
-from raydg.methods import Method
+from raydg.methods import Inference, Method
 from raydg.models import Architecture
 from raydg.optimization import Optimizer, Poly, Schedule
 from raydg.plan import Sampling
@@ -84,17 +84,22 @@ class Experiment(Value):
     """What is done to an image before it trains."""
     adaptations: tuple[Adaptation, ...] = (TrainBN(),)
     """Ways of meeting the targets, each scored."""
+    inferences: tuple[Inference, ...] | None = None
+    """Ways to predict with what the last stage's method trained, each scored under every adaptation; None: the method's
+    own. One that uses what was learnt on the domain it meets is scored on sources only (`in_domain_splits`)."""
     target_splits: tuple[str, ...] | None = None
     """Splits of a target, or named parts of them, that are scored; None: its validation split where it has one, else
     everything."""
+    in_domain_splits: tuple[str, ...] | None = None
+    """Held-out splits of the sources that are scored after selection, as in-domain results; None: none."""
     scored_classes: tuple[str, ...] | None = None
     """Classes that mean IoU averages over, None: all; pixels of the others do not count. SYNTHIA has 16 of the 19."""
     evaluation_size: tuple[int, int] | None = None
     """Height and width, pixels, that an image is resized to before it is predicted, or None for its own; scores are at
     the label's own size either way. Classifiers need it."""
     selection: Selection = "source-validation"
-    """Which checkpoint is judged: the best mean over the sources' validation splits, the best on the development
-    domain, or the last."""
+    """Which checkpoint of the last stage is judged: the best mean over the sources' validation splits, the best on the
+    development domain, or the last."""
     validate_every: int | None = None
     """Steps between checkpoints that are validated, counted over all stages; None: only at the end of each stage."""
     keep_checkpoints: int | None = None
@@ -117,6 +122,12 @@ class Experiment(Value):
         self.require(
             splits is None or 0 < len(splits) == len(set(splits)), "target_splits", "None or splits that differ"
         )
+        held_out = self.in_domain_splits
+        self.require(
+            held_out is None or (0 < len(held_out) == len(set(held_out)) and "train" not in held_out),
+            "in_domain_splits",
+            "None or splits that differ and are held out: 'train' is what the sources train on",
+        )
         scored, classes = self.scored_classes, self.label_space.classes
         self.require(
             scored is None or (0 < len(scored) == len(set(scored)) and set(scored) <= set(classes)),
@@ -127,6 +138,9 @@ class Experiment(Value):
         self.require(len(self.adaptations) >= 1, "adaptations", "at least one; TrainBN() is plain inference")
         labels = [adaptation.label for adaptation in self.adaptations]
         self.require(len(set(labels)) == len(labels), "adaptations", "adaptations with labels that differ")
+        self.require(self.inferences is None or len(self.inferences) >= 1, "inferences", "None or at least one")
+        labels = [inference.label for inference in self.inferences or ()]
+        self.require(len(set(labels)) == len(labels), "inferences", "inferences with labels that differ")
         self.require(
             self.evaluation_size is None or min(self.evaluation_size) >= 1, "evaluation_size", "None or 1 or more"
         )
@@ -168,7 +182,7 @@ class Experiment(Value):
         for stage in self.stages:
             stage.method.check_sources(len(self.sources))
             stage.method.check_model(self.model)
-            if stage.method.minimum_sources > 1 and self.sampling.balance == "proportional":
+            if stage.method.needs_every_source and self.sampling.balance == "proportional":
                 raise ValueError(
                     "Sampling.balance is 'proportional': an episode may then lack a domain, and "
                     f"{type(stage.method).__name__} needs "
@@ -184,6 +198,14 @@ class Experiment(Value):
                     "train. Raise it, and lower "
                     "Sampling.episodes_per_step to keep the batch."
                 )
+        for inference in self.inferences or ():
+            inference.check(self.stages[-1].method, self.source_names)
+            scored = self.targets if self.in_domain_splits is None else (*self.targets, *self.sources)
+            if scored and not any(inference.predicts(self.source_names, domain) for domain in scored):
+                raise ValueError(
+                    f"Experiment.inferences: {type(inference).__name__} predicts on sources only, and none is scored. "
+                    "Name held-out splits of theirs in Experiment.in_domain_splits."
+                )
         for adaptation in self.adaptations:
             if adaptation.needs_batchnorm and self.model.normalisation != "batch":
                 raise ValueError(
@@ -191,6 +213,16 @@ class Experiment(Value):
                     f"{type(self.model.backbone).__name__} has no "
                     f"BatchNorm. TrainBN() fits every network."
                 )
+
+    @property
+    def scored_inferences(self) -> tuple[Inference, ...]:
+        """`inferences`, or the own one of the last stage's method."""
+        return self.inferences or (self.stages[-1].method.default_inference(),)
+
+    @property
+    def result_after(self) -> int:
+        """The step at which the last stage begins: checkpoints of later steps are results, earlier ones a way there."""
+        return self.steps - self.stages[-1].steps
 
     @property
     def steps(self) -> int:
@@ -220,7 +252,8 @@ class Experiment(Value):
     def training_fingerprint(self) -> str:
         """SHA-256 of what decides the trained weights and their validation scores: all but the name, what judges them,
         and what is kept."""
-        judging = {"name", "targets", "target_splits", "scored_classes", "adaptations", "selection", "keep_checkpoints"}
+        judging = {"name", "targets", "target_splits", "in_domain_splits", "scored_classes", "inferences"}
+        judging |= {"adaptations", "selection", "keep_checkpoints"}
         return fingerprint({f.name: encode(getattr(self, f.name)) for f in fields(self) if f.name not in judging})
 
     def fold(self, *parts: int | str) -> int:

@@ -192,8 +192,10 @@ class _Training:
 
     def save(self, step: int, method: Method, model: Network | Extended, optimizer_state: dict[str, Any]) -> None:
         """Validate, and write the checkpoint with its scores."""
-        rows = validate(self.experiment, method.inference(model), self.data, step, self.device)
+        rows = validate(self.experiment, method, model, self.data, step, self.device)
         if _rank_and_size()[0] == 0:
+            if measured := method.measurements(model):
+                _append(self.folder.metrics, {"step": step - 1} | measured)
             terms = licences(self.experiment, self.data)
             self.folder.save(self.experiment, step, model, optimizer_state, rows, terms)
             prune(self.experiment, self.folder)
@@ -244,8 +246,11 @@ def autocast(experiment: Experiment, device: torch.device) -> Autocast:
     return nullcontext
 
 
-def validate(experiment: Experiment, network: nn.Module, data: str, step: int, device: torch.device) -> list[Row]:
-    """Scores on the sources' validation splits and the development domain, counted over all ranks; plain inference."""
+def validate(
+    experiment: Experiment, method: Method, model: Network | Extended, data: str, step: int, device: torch.device
+) -> list[Row]:
+    """Scores on the sources' validation splits and the development domain, counted over all ranks: the method's own
+    inference for it, and no adaptation."""
     rank, world_size = _rank_and_size()
     _, sources = open_sources(experiment, data)
     asked: list[tuple[RowRole, PreparedDomain]] = [
@@ -253,11 +258,12 @@ def validate(experiment: Experiment, network: nn.Module, data: str, step: int, d
     ]
     if experiment.development:
         asked.append(("development", PreparedDomain.open(data, experiment.label_space, experiment.development)))
-    adaptation = TrainBN()
-    predictor = adaptation.predictor(network)
-    dtype = next(network.parameters()).dtype
-    rows = []
+    adaptation, inference = TrainBN(), method.validation_inference()
+    dtype = next(model.parameters()).dtype
+    rows, predictor = [], None
     for role, domain in asked:
+        if predictor is None or inference.knows_domain:
+            predictor = adaptation.predictor(inference.module(model, experiment.source_names, domain.name))
         splits = (VALIDATION,) if VALIDATION in domain.splits else domain.splits
         batches = scoring_batches(domain, splits, adaptation, experiment.evaluation_size, experiment.seed, 0)
         total = Confusion.empty(experiment.label_space.num_classes)
@@ -272,6 +278,7 @@ def validate(experiment: Experiment, network: nn.Module, data: str, step: int, d
                 role=role,
                 domain=domain.name,
                 split="+".join(splits),
+                inference=inference.label,
                 adaptation=adaptation.label,
                 order=0,
                 num_images=sum(domain.num_samples(split) for split in splits),
@@ -282,20 +289,21 @@ def validate(experiment: Experiment, network: nn.Module, data: str, step: int, d
 
 
 def prune(experiment: Experiment, folder: RunFolder) -> None:
-    """Keep the best checkpoints by each rule that can be told from validation, and the last, as the experiment asks."""
+    """Keep the best results by each rule that can be told from validation, and the last checkpoint of any stage, which
+    resuming needs, as the experiment asks."""
     if experiment.keep_checkpoints is None:
         return
-    rows = folder.validation_rows()
+    rows = folder.validation_rows(experiment)
     steps = [checkpoint.step for checkpoint in folder.checkpoints()]
     keep = {steps[-1]}
     rules: list[Rule] = []
     if any(row.role == "source-validation" for row in rows):
         rules.append("source-validation")
-    if experiment.development:
+    if any(row.role == "development" for row in rows):
         rules.append("development")
     for rule in rules:
         left = rows
-        for _ in range(min(experiment.keep_checkpoints, len(steps))):
+        for _ in range(min(experiment.keep_checkpoints, len({row.step for row in rows}))):
             best = select(left, rule, experiment.label_space.task, classes=experiment.scored_ids).step
             keep.add(best)
             left = [row for row in left if row.step != best]

@@ -26,7 +26,7 @@ def shown(console: Console, label: str, folder: RunFolder, steps: int) -> Iterat
         stop = threading.Event()
 
         def refresh() -> None:
-            lines = read_metrics(folder.metrics)
+            lines = [line for line in read_metrics(folder.metrics) if "loss" in line]
             if lines:
                 progress.update(bar, completed=int(lines[-1]["step"]) + 1, loss=f"{lines[-1]['loss']:.3f}")
 

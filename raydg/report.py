@@ -17,33 +17,50 @@ SOURCES = "sources, val"
 """Heading of the column that shows what the selected checkpoint is worth where it was trained."""
 
 
+IN_DOMAIN = "{} (in-domain)"
+"""Heading of a source that was scored on held-out splits."""
+
+WORDS = ("method", "inference", "adaptation", "sees")
+"""Headings of the columns that hold no scores."""
+
+
 @dataclass(frozen=True)
 class Table:
-    """Experiments x adaptations (rows) on targets (columns); a cell that was not run is missing, never guessed."""
+    """Experiments x inferences x adaptations (rows) on targets and sources (columns); a cell that was not run is
+    missing, never guessed."""
 
     title: str
     targets: tuple[str, ...]
-    cells: dict[tuple[str, str], dict[str, Estimate]]
-    """Percent, over seeds, by (experiment, adaptation) and target; under `SOURCES`, mean over the sources' validation
-    splits."""
+    cells: dict[tuple[str, str, str], dict[str, Estimate]]
+    """Percent, over seeds, by (experiment, inference, adaptation) and target; under `SOURCES`, mean over the sources'
+    validation splits; under `IN_DOMAIN`, of a source's held-out splits."""
     sees: dict[str, str]
     notes: tuple[str, ...]
 
     @property
     def columns(self) -> list[str]:
-        """What was scored: the sources, where their scores were given, and the targets."""
-        with_sources = any(SOURCES in cells for cells in self.cells.values())
-        return [*([SOURCES] if with_sources else []), *self.targets]
+        """What was scored: the sources' validation, where it was given, the targets, and sources in-domain."""
+        found = list(dict.fromkeys(column for cells in self.cells.values() for column in cells))
+        with_sources = [SOURCES] if SOURCES in found else []
+        return [*with_sources, *self.targets, *(c for c in found if c not in (SOURCES, *self.targets))]
+
+    @property
+    def words(self) -> list[str]:
+        """The columns that hold no scores: inferences are told apart where an experiment has more than one."""
+        ways = {(name, inference) for name, inference, _ in self.cells}
+        several = len(ways) > len({name for name, _ in ways})
+        return [word for word in WORDS if word != "inference" or several]
 
     def header(self) -> list[str]:
         average = ["mean"] if len(self.targets) > 1 else []
-        return ["method", "adaptation", "sees", *self.columns, *average]
+        return [*self.words, *self.columns, *average]
 
     def lines(self) -> list[list[str]]:
         """The body as text, in the order of the header."""
         lines = []
-        for (name, adaptation), cells in self.cells.items():
-            line = [name, adaptation, self.sees[adaptation], *(_text(cells.get(column)) for column in self.columns)]
+        for (name, inference, adaptation), cells in self.cells.items():
+            words: dict[str, str] = dict(zip(WORDS, (name, inference, adaptation, self.sees[adaptation]), strict=True))
+            line = [*(words[word] for word in self.words), *(_text(cells.get(column)) for column in self.columns)]
             if len(self.targets) > 1:
                 whole = all(target in cells for target in self.targets)
                 line.append(f"{np.mean([cells[target].mean for target in self.targets]):.2f}" if whole else "")
@@ -56,15 +73,45 @@ class Table:
         return f"### {self.title}\n\n{table}\n\n" + "\n".join(f"- {note}" for note in self.notes) + "\n"
 
 
+def tables(
+    title: str, scored: Sequence[tuple[Experiment, Sequence[Row]]], rule: str | None = None
+) -> tuple[Table, ...]:
+    """The tables of a study, one for every label space, scored classes and selection rule among its experiments.
+
+    Arguments are those of `table`. Where there are several tables, titles say what each averages over and, unless all
+    are alike in it, how checkpoints were selected; experiments none of which was scored have none.
+
+    Raises:
+        ValueError: nothing was scored.
+    """
+    groups: dict[tuple, list[tuple[Experiment, Sequence[Row]]]] = {}
+    for experiment, rows in scored:
+        groups.setdefault(_compares_by(experiment, rule), []).append((experiment, rows))
+    made = []
+    rules = {experiment.selection for experiment, _ in scored} if rule is None else set()
+    for group in groups.values():
+        first = group[0][0]
+        if any(rows for _, rows in group):
+            what = f"{title}, {averaged(first)}" + (f", selection {first.selection}" if len(rules) > 1 else "")
+            made.append(table(title if len(groups) == 1 else what, group, rule))
+    return tuple(made) or (table(title, scored, rule),)
+
+
+def _compares_by(experiment: Experiment, rule: str | None) -> tuple:
+    """What experiments of one table have in common; a rule that was given is everybody's."""
+    return experiment.label_space.name, experiment.scored_classes, experiment.selection if rule is None else rule
+
+
 def table(title: str, scored: Sequence[tuple[Experiment, Sequence[Row]]], rule: str | None = None) -> Table:
-    """The table of a study.
+    """The table of experiments that compare.
 
     A seed's score on a target is the mean over the orders of its batches (TSMLDG averages five); a cell is the mean
     over seeds.
 
     Args:
         title: of the table.
-        scored: every experiment with its target rows and, to be shown beside them, source-validation rows.
+        scored: every experiment with its target and in-domain rows and, to be shown beside them, source-validation
+            rows.
         rule: how the checkpoints were selected; by default the experiments' own rule.
 
     Raises:
@@ -73,31 +120,36 @@ def table(title: str, scored: Sequence[tuple[Experiment, Sequence[Row]]], rule: 
     if not any(rows for _, rows in scored):
         raise ValueError(f"{title}: nothing has been scored yet. Run `train` and `evaluate` first.")
     experiments = [experiment for experiment, _ in scored]
-    spaces = {(experiment.label_space.name, experiment.scored_classes) for experiment in experiments}
-    rules = {experiment.selection for experiment in experiments}
-    if len(spaces) > 1 or len(rules) > 1:
+    kinds = {_compares_by(experiment, rule) for experiment in experiments}
+    if len(kinds) > 1:
         raise ValueError(
             f"{title}: experiments of several label spaces, scored classes or selection rules have no common table: "
-            f"{sorted(map(str, spaces))}, {sorted(rules)}."
+            f"{sorted(map(str, kinds))}. Make several with `tables`."
         )
     space = experiments[0].label_space
     targets = tuple(dict.fromkeys(target for experiment in experiments for target in experiment.targets))
     sees = {adaptation.label: adaptation.sees for experiment in experiments for adaptation in experiment.adaptations}
 
-    by_seed: dict[tuple[str, str], dict[str, dict[int, list[Row]]]] = {}
+    by_seed: dict[tuple[str, str, str], dict[str, dict[int, list[Row]]]] = {}
     for experiment, rows in scored:
+        inferences = {inference.label for inference in experiment.scored_inferences}
         for row in rows:
-            if row.adaptation not in sees:  # plain inference on the sources, in a study without it
+            # Validation rows are the method's own inference without adaptation, which a study may do without.
+            if row.adaptation not in sees or row.inference not in inferences:
                 continue
-            column = row.domain if row.role == "target" else SOURCES
-            cell = by_seed.setdefault((experiment.name, row.adaptation), {}).setdefault(column, {})
+            column = {"target": row.domain, "in-domain": IN_DOMAIN.format(row.domain)}.get(row.role, SOURCES)
+            cell = by_seed.setdefault((experiment.name, row.inference, row.adaptation), {}).setdefault(column, {})
             cell.setdefault(experiment.seed, []).append(row)
     cells = {
         key: {target: _cell(seeds, experiments[0]) for target, seeds in columns.items()}
         for key, columns in by_seed.items()
     }
-    judged = [row for _, rows in scored for row in rows if row.role == "target"]
-    images = {row.domain: f"{row.domain} {row.split} ({row.num_images} images)" for row in judged}
+    judged = [row for _, rows in scored for row in rows if row.role in ("target", "in-domain")]
+    images = {
+        (row.role, row.domain): ("in-domain " if row.role == "in-domain" else "")
+        + f"{row.domain} {row.split} ({row.num_images} images)"
+        for row in judged
+    }
     seeds = sorted({experiment.seed for experiment in experiments})
     metric = "mIoU" if space.task == "segmentation" else "accuracy"
     notes = (

@@ -54,8 +54,9 @@ def select(
 
     Raises:
         Leak: a row has the role target, in-domain or analysis.
-        ValueError: an unknown rule; no row to choose by; rows of another adaptation than the one labelled `adaptation`;
-            a row that stands twice; a step without a row that other steps have; a NaN score; two development domains.
+        ValueError: an unknown rule; no row to choose by; rows of another adaptation than the one labelled `adaptation`,
+            or of several inferences; a row that stands twice; a step without a row that other steps have; a NaN score;
+            two development domains.
     """
     conform(rule, Rule, "rule")
     for row in rows:
@@ -69,7 +70,7 @@ def select(
         raise ValueError(
             f"There is no row to select by {rule!r} from: evaluate checkpoints for it, or take another rule."
         )
-    _require_adaptation(rows, adaptation)
+    _require_one_way(rows, adaptation)
     if rule == "last":
         return Selected(step=max(row.step for row in deciding), rule=rule, score=None)
     if rule == "development" and len(names := {row.domain for row in deciding}) > 1:
@@ -96,16 +97,21 @@ def select_oracle(
             raise ValueError(
                 f"The row of {row.domain!r} at step {row.step} has the role {row.role!r}: an oracle takes target rows."
             )
-    _require_adaptation(target_rows, adaptation)
+    _require_one_way(target_rows, adaptation)
     step, score = _best(target_rows, task, classes)
     return Selected(step=step, rule="oracle", score=score)
 
 
-def _require_adaptation(rows: Sequence[Row], adaptation: str) -> None:
+def _require_one_way(rows: Sequence[Row], adaptation: str) -> None:
     if others := {row.adaptation for row in rows} - {adaptation}:
         raise ValueError(
             f"Rows of {', '.join(sorted(others))} stand in a selection by {adaptation}: scores of different "
             "adaptations do not compare. Pass the rows of one adaptation, and its label."
+        )
+    if len(inferences := {row.inference for row in rows}) > 1:
+        raise ValueError(
+            f"Rows of the inferences {', '.join(sorted(inferences))} stand in one selection: their scores do not "
+            "compare. Pass the rows of one; a warm-up's checkpoints are no results of the method that follows."
         )
 
 

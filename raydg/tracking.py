@@ -34,6 +34,7 @@ FLUSH_SECONDS = 60.0  # how long the end of a training waits for a slow server
 STEPS_AT_ONCE = 100
 MOST_PARAMETERS = 100  # MLflow's limit for one request
 CHECKPOINT_TAG = "raydg.checkpoint."
+MEASURED_TAG = "raydg.measured"
 
 # A server that is down should cost a request seconds, not MLflow's default of minutes.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
@@ -87,6 +88,7 @@ class Tracker:
     def log_targets(self, experiment: Experiment, folder: RunFolder, rows: Sequence[Row]) -> None:
         """Record target scores, per class too, and mark the run as finished."""
         names = experiment.label_space.classes
+        own = experiment.stages[-1].method.default_inference().label
 
         content = fingerprint([encode(row) for row in rows])
 
@@ -94,7 +96,8 @@ class Tracker:
             run = self.run_of(experiment)
             if self.client.get_run(run).data.tags.get("raydg.targets") != content:
                 for row in rows:
-                    self._log_metrics(run, row_metrics(row, names, experiment.label_space.task, experiment.scored_ids))
+                    metrics = row_metrics(row, names, experiment.label_space.task, experiment.scored_ids, own)
+                    self._log_metrics(run, metrics)
                 self.client.set_tag(run, "raydg.targets", content)
             self.client.set_tag(run, "raydg.selected_checkpoint", str(folder.checkpoint_at(rows[0].step).path))
             self.client.set_tag(run, "raydg.selection", experiment.selection)
@@ -172,25 +175,34 @@ class Tracker:
             history = self.client.get_metric_history(run, "train/loss")
             state.step = max((metric.step for metric in history), default=-1)
             tags = self.client.get_run(run).data.tags
+            state.measured = int(tags.get(MEASURED_TAG, -1))
             state.checkpoints = {int(key.rpartition(".")[2]) for key in tags if key.startswith(CHECKPOINT_TAG)}
             self.client.set_tag(run, "raydg.folder", str(folder.path))
-        lines = [line for line in read_metrics(folder.metrics) if line["step"] > state.step]
+        record = read_metrics(folder.metrics)
+        lines = [line for line in record if "loss" in line and line["step"] > state.step]
         for i in range(0, len(lines), STEPS_AT_ONCE):  # whole steps, so that none is ever sent in part
             some = lines[i : i + STEPS_AT_ONCE]
             self._log_metrics(run, [metric for line in some for metric in step_metrics(line)])
             state.step = int(some[-1]["step"])
+        # What a method measures is written with a checkpoint, after the line of its step has perhaps been sent.
+        for line in record:
+            if "loss" not in line and line["step"] > state.measured:
+                self._log_metrics(run, step_metrics(line))
+                state.measured = int(line["step"])
+                self.client.set_tag(run, MEASURED_TAG, str(state.measured))
         for checkpoint in folder.checkpoints():
             if checkpoint.step in state.checkpoints:
                 continue
             classes, task = experiment.label_space.classes, experiment.label_space.task
             for row in checkpoint.rows():
-                self._log_metrics(run, row_metrics(row, classes, task, experiment.scored_ids))
+                self._log_metrics(run, row_metrics(row, classes, task, experiment.scored_ids, row.inference))
             self.client.set_tag(run, f"{CHECKPOINT_TAG}{checkpoint.step}", str(checkpoint.path))
             self.client.set_tag(run, "raydg.commercial_use", commercial_use(checkpoint.licences()))
             state.checkpoints.add(checkpoint.step)
 
     def _log_metrics(self, run: str, metrics: list[Metric]) -> None:
-        """One request; at most MLflow's 1,000 metrics: a row has as many as classes, `STEPS_AT_ONCE` steps fewer."""
+        """One request; at most MLflow's 1,000 metrics: a row has as many as classes, `STEPS_AT_ONCE` steps and what a
+        method measures fewer."""
         finite = [metric for metric in metrics if math.isfinite(metric.value)]  # an absent class has no IoU to record
         self.client.log_batch(run, metrics=finite)
 
@@ -206,6 +218,7 @@ class _Sent:
 
     def __init__(self) -> None:
         self.step: int | None = None
+        self.measured = -1
         self.checkpoints: set[int] = set()
 
 
@@ -214,10 +227,13 @@ def step_metrics(line: dict[str, float]) -> list[Metric]:
     return [Metric(f"train/{name}", value, _now(), int(line["step"])) for name, value in line.items() if name != "step"]
 
 
-def row_metrics(row: Row, classes: Sequence[str], task: Task, scored: Sequence[int] | None = None) -> list[Metric]:
-    """A row's headline score and per-class scores, in percent, under names that say role, domain, adaptation and
-    order."""
-    name = f"{row.role}/{row.domain}/{metric_name(row.adaptation)}" + (f"/order {row.order}" if row.order else "")
+def row_metrics(
+    row: Row, classes: Sequence[str], task: Task, scored: Sequence[int] | None = None, own: str | None = None
+) -> list[Metric]:
+    """A row's headline score and per-class scores, in percent, under names that say role, domain, inference, adaptation
+    and order. The inference labelled `own`, the method's, goes without saying, so that methods compare by name."""
+    way = "" if row.inference == own else f"/{metric_name(row.inference)}"
+    name = f"{row.role}/{row.domain}{way}/{metric_name(row.adaptation)}" + (f"/order {row.order}" if row.order else "")
     headline = "mIoU" if task == "segmentation" else "accuracy"
     per_class = row.confusion.iou() if task == "segmentation" else row.confusion.class_accuracy()
     scores = {headline: row.confusion.score(task, scored)}

@@ -205,7 +205,8 @@ def test_an_unknown_task_is_refused():
 
 
 def row(**changes) -> Row:
-    given = {"step": 100, "role": "target", "domain": "rain", "split": "val", "adaptation": "t-BN", "order": 0}
+    given = {"step": 100, "role": "target", "domain": "rain", "split": "val"}
+    given |= {"inference": "plain", "adaptation": "t-BN", "order": 0}
     return Row(**given | {"num_images": 2, "counts": ((3, 1), (0, 4))} | changes)
 
 

@@ -14,7 +14,7 @@ from raydg.adaptation import IaBN, TargetNorm, TrainBN
 from raydg.augmentation import Augmentation, Grayscale, HorizontalFlip, RandomScaleCrop, Resize
 from raydg.domains.labels import IDD_LEVEL1, PACS_7
 from raydg.experiment import Experiment, Stage, Study, override, override_study, settings
-from raydg.methods import DMG, ERM, MLDG
+from raydg.methods import DMG, ERM, MLDG, KnownDomain, MaskEns, OneMask, Plain, PredEns, WeightedPredEns
 from raydg.models import Classifier, DeepLabV3Plus, SmallNet, SqueezeNet
 from raydg.optimization import SGD, AdamW, Cosine, Exponential, Poly
 from raydg.plan import Sampling
@@ -98,6 +98,8 @@ def test_how_an_experiment_runs_is_no_part_of_it() -> None:
         {"selection": "last"},
         {"scored_classes": ("sky", "drivable")},
         {"keep_checkpoints": 2},
+        {"inferences": (Plain(),)},
+        {"in_domain_splits": ("val",)},
     ],
 )
 def test_what_only_judges_leaves_the_training_as_it_is(change: dict[str, Any]) -> None:
@@ -171,6 +173,12 @@ PROPORTIONAL = Sampling(2, balance="proportional")
         ),
         ({"scored_classes": ()}, r"Experiment\.scored_classes is \(\): it must be None or some of .*, each once"),
         ({"scored_classes": ("moon",)}, r"Experiment\.scored_classes is \('moon',\)"),
+        ({"inferences": ()}, r"Experiment\.inferences is \(\): it must be None or at least one"),
+        ({"inferences": (Plain(), Plain())}, "it must be inferences with labels that differ"),
+        ({"inferences": (PredEns(),)}, "PredEns does not fit MLDG, which can be evaluated by Plain"),
+        ({"in_domain_splits": ()}, r"in_domain_splits is \(\): it must be None or splits that differ"),
+        ({"in_domain_splits": ("val", "val")}, "it must be None or splits that differ"),
+        ({"in_domain_splits": ("val", "train")}, "'train' is what the sources train on"),
         ({"seed": "three"}, r"Experiment\.seed is 'three' \(str\): it must be int"),
         ({"selection": "best"}, "is 'best': it must be one of 'source-validation', 'development', 'last'"),
     ],
@@ -178,6 +186,39 @@ PROPORTIONAL = Sampling(2, balance="proportional")
 def test_a_bad_experiment_is_refused_with_what_to_do(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         replace(EXPERIMENT, **change)
+
+
+MASKED = replace(EXPERIMENT, name="DMG", stages=(WARM_UP, replace(META, method=DMG())))
+
+
+def test_inferences_are_of_the_last_stages_method_and_travel_as_json() -> None:
+    assert EXPERIMENT.scored_inferences == (Plain(),) and MASKED.scored_inferences == (PredEns(),)
+    ways = (MaskEns(), OneMask(source="camvid:2"), KnownDomain())
+    changed = replace(MASKED, inferences=ways, in_domain_splits=("val",))
+    assert changed.scored_inferences == ways
+    assert decode(Experiment, json.loads(json.dumps(encode(changed)))) == changed
+    assert decode(Experiment, json.loads(json.dumps(encode(MASKED)))) == MASKED
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"inferences": (OneMask(source="kitti"),)}, r"'kitti': it must be one of the sources camvid, idd, camvid:2"),
+        ({"inferences": (WeightedPredEns(),)}, r"DMG\.domain_classifier is False: train with it, or take PredEns"),
+        (
+            {"inferences": (KnownDomain(),)},
+            r"KnownDomain predicts on sources only, .*in_domain_splits",
+        ),
+        ({"inferences": (Plain(),)}, "Plain does not fit DMG, which can be evaluated by PredEns, MaskEns"),
+    ],
+)
+def test_an_inference_that_the_training_does_not_allow_is_refused(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        replace(MASKED, **change)
+
+
+def test_results_begin_with_the_last_stage() -> None:
+    assert EXPERIMENT.result_after == 4 and PLAIN.result_after == 0
 
 
 def test_train_bn_fits_a_network_without_batchnorm() -> None:

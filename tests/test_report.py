@@ -14,11 +14,11 @@ from raydg.augmentation import Augmentation, Resize
 from raydg.domains.labels import IGNORE, LabelSpace
 from raydg.evaluation import Row
 from raydg.experiment import Experiment, Stage
-from raydg.methods import ERM
+from raydg.methods import DMG, ERM, MaskEns, PredEns
 from raydg.models import Classifier, DeepLabV3Plus, SmallNet
 from raydg.optimization import SGD
 from raydg.plan import Sampling
-from raydg.report import Column, Table, paint, picture_grid, table
+from raydg.report import Column, Table, paint, picture_grid, table, tables
 
 TWO = LabelSpace("two", "classification", ("cat", "dog"), ((255, 0, 0), (0, 0, 255)))
 TN = TargetNorm(batch_size=4, orders=3)
@@ -40,7 +40,7 @@ LONG_0 = replace(ERM_0, name="long", stages=(replace(ERM_0.stages[0], steps=20),
 def row(domain: str, adaptation: str, percent: int, order: int = 0) -> Row:
     """A score on 100 cats, `percent` of them recognised."""
     counts = ((percent, 100 - percent), (0, 0))
-    return Row(10, "target", domain, "val", adaptation, order, num_images=100, counts=counts)
+    return Row(10, "target", domain, "val", "plain", adaptation, order, num_images=100, counts=counts)
 
 
 def orders(domain: str, *percents: int) -> list[Row]:
@@ -68,12 +68,12 @@ def test_cells_are_means_over_seeds_of_means_over_orders(scored: Table) -> None:
     found = {(key, target): cell for key, cells in scored.cells.items() for target, cell in cells.items()}
     # Of two values the standard error is half their distance: |a - b| / sqrt(2), divided by sqrt(2).
     expected = {
-        (("ERM", "t-BN"), "sketch"): (65, 5, 2),
-        (("ERM", "t-BN"), "cartoon"): (30, 0, 2),
-        (("ERM", TN.label), "sketch"): (75, 15, 2),  # seeds 60 and 90
-        (("ERM", TN.label), "cartoon"): (40, 10, 2),  # seeds 30 and 50
-        (("long", "t-BN"), "sketch"): (85, 5, 2),
-        (("long", TN.label), "sketch"): (60, None, 1),
+        (("ERM", "plain", "t-BN"), "sketch"): (65, 5, 2),
+        (("ERM", "plain", "t-BN"), "cartoon"): (30, 0, 2),
+        (("ERM", "plain", TN.label), "sketch"): (75, 15, 2),  # seeds 60 and 90
+        (("ERM", "plain", TN.label), "cartoon"): (40, 10, 2),  # seeds 30 and 50
+        (("long", "plain", "t-BN"), "sketch"): (85, 5, 2),
+        (("long", "plain", TN.label), "sketch"): (60, None, 1),
     }
     assert found.keys() == expected.keys()
     for key, (mean, error, count) in expected.items():
@@ -157,6 +157,53 @@ def test_what_does_not_compare_has_no_common_table(other: dict, message: str) ->
     rows = [row("sketch", "t-BN", 60)]
     with pytest.raises(ValueError, match=message):
         table("t", [(ERM_0, rows), (replace(ERM_0, name="other", **other), rows)])
+
+
+def test_a_study_has_a_table_for_every_label_space_classes_and_rule() -> None:
+    rows = [row("sketch", "t-BN", 60)]
+    other = replace(ERM_0, name="other", label_space=replace(TWO, name="other"))
+    last = replace(ERM_0, name="last", selection="last")
+    scored = [(ERM_0, rows), (other, rows), (last, rows), (LONG_0, rows), (replace(other, name="none", seed=1), [])]
+    made = tables("a study", scored)
+    assert [one.title for one in made] == [
+        "a study, the 2 classes of two, selection source-validation",
+        "a study, the 2 classes of other, selection source-validation",
+        "a study, the 2 classes of two, selection last",
+    ]
+    assert [[line[0] for line in one.lines()] for one in made] == [["ERM", "long"], ["other"], ["last"]]
+    assert "selected by last" in "\n".join(made[2].notes)
+    alone = tables("a study", [(ERM_0, rows), (LONG_0, rows)])
+    assert alone == (table("a study", [(ERM_0, rows), (LONG_0, rows)]),)
+    with pytest.raises(ValueError, match="nothing has been scored yet"):
+        tables("a study", [(ERM_0, []), (other, [])])
+
+
+def test_a_rule_that_was_given_is_everybodys() -> None:
+    rows = [row("sketch", "t-BN", 60)]
+    scored = [(ERM_0, rows), (replace(ERM_0, name="last", selection="last"), rows)]
+    (made,) = tables("oracle", scored, rule="ORACLE")
+    assert made.title == "oracle" and [line[0] for line in made.lines()] == ["ERM", "last"]
+    assert "selected by ORACLE" in "\n".join(made.notes)
+
+
+def test_inferences_and_in_domain_splits_are_told_apart_where_there_are_several() -> None:
+    stage = replace(ERM_0.stages[0], method=DMG())
+    dmg = replace(ERM_0, name="DMG", sources=("photo", "paint"), targets=("sketch",), stages=(stage,))
+    dmg = replace(dmg, inferences=(PredEns(), MaskEns()), adaptations=(TrainBN(),), in_domain_splits=("test",))
+    rows = [replace(row("sketch", "t-BN", p), inference=way) for way, p in (("Pred-Ens", 60), ("Mask-Ens", 50))]
+    rows += [replace(row("photo", "t-BN", 80), inference="Pred-Ens", role="in-domain", split="test")]
+    rows += [replace(row("photo", "t-BN", 99), inference="greedy")]  # not asked for
+    plain = (replace(ERM_0, targets=("sketch",)), [row("sketch", "t-BN", 40)])
+    made = table("t", [(dmg, rows), plain])
+    assert made.header() == ["method", "inference", "adaptation", "sees", "sketch", "photo (in-domain)"]
+    assert made.lines() == [
+        ["DMG", "Pred-Ens", "t-BN", "one image", "60.00", "80.00"],
+        ["DMG", "Mask-Ens", "t-BN", "one image", "50.00", ""],
+        ["ERM", "plain", "t-BN", "one image", "40.00", ""],
+    ]
+    assert "sketch val (100 images), in-domain photo test (100 images)" in "\n".join(made.notes)
+    # Two methods with a way each are told apart by their names.
+    assert "inference" not in table("t", [(replace(dmg, inferences=None), rows[:1]), plain]).header()
 
 
 def test_a_table_of_nothing_says_what_to_run() -> None:

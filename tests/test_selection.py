@@ -12,7 +12,8 @@ from raydg.values import decode, encode
 def row(step: int, domain: str, right: int, role: str = "source-validation", **changes) -> Row:
     """A row whose accuracy is `right` percent and whose mean IoU is a known function of it (`iou`)."""
     counts = ((right, 100 - right), (0, 0))
-    given = {"step": step, "role": role, "domain": domain, "split": "val", "adaptation": "t-BN", "order": 0}
+    given = {"step": step, "role": role, "domain": domain, "split": "val"}
+    given |= {"inference": "plain", "adaptation": "t-BN", "order": 0}
     return Row(**given | {"num_images": 100, "counts": counts} | changes)
 
 
@@ -121,6 +122,7 @@ def test_no_rule_takes_rows_that_know_about_targets(rule, role):
         ([row(1, "sun", 50, counts=((0, 0), (0, 0)))], "source-validation", "score of 'sun' .* at step 1 is NaN"),
         ([*DEVELOPMENT, row(10, "dev2", 1, "development")], "development", "Development rows are of dev, dev2"),
         ([*VALIDATION, row(40, "sun", 1, adaptation="IaBN")], "source-validation", "Rows of IaBN stand .* by t-BN"),
+        ([*VALIDATION, row(40, "sun", 1, inference="Pred-Ens")], "last", "inferences Pred-Ens, plain stand in one"),
         ([row(1, "sun", 1, adaptation="IaBN")], "last", "Rows of IaBN stand in a selection by t-BN"),
     ],
 )  # fmt: skip

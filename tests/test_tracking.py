@@ -42,7 +42,7 @@ EXPERIMENT = Experiment(
 # IoU of road 30 / 60, of the parked car 40 / 70; no sky in truth or prediction, so it has none.
 COUNTS = ((30, 10, 0), (20, 40, 0), (0, 0, 0))
 ROAD, CAR = 100 * 30 / 60, 100 * 40 / 70
-VALIDATION = Row(5, "source-validation", "street/noon", "val", "t-BN", 0, num_images=4, counts=COUNTS)
+VALIDATION = Row(5, "source-validation", "street/noon", "val", "plain", "t-BN", 0, num_images=4, counts=COUNTS)
 
 
 @pytest.fixture(scope="module")
@@ -135,6 +135,33 @@ def test_each_step_is_recorded_once_however_often_the_training_is_continued(stor
         "ERM → street/night": 1,
         "seed 0": 1,
     }
+
+
+def test_what_a_method_measures_is_recorded_once_though_it_is_written_after_its_step_was_sent(
+    store: Path, tmp_path: Path
+) -> None:
+    study, folder = study_of("measured"), RunFolder.of(EXPERIMENT, tmp_path).open(EXPERIMENT)
+
+    def measure(step: int) -> None:
+        with folder.metrics.open("a") as file:
+            file.write(json.dumps({"step": step, "iou/before_fc6/0-1": 0.25 * step}) + "\n")
+
+    follow(tracker_of(study, store), folder, range(3))
+    measure(2)
+    follow(tracker_of(study, store), folder, range(3, 5))
+    measure(4)
+    tracker = tracker_of(study, store)
+    follow(tracker, folder, range(0))
+    run = tracker.run_of(EXPERIMENT)
+    assert history(tracker, run, "train/iou/before_fc6/0-1") == {2: [0.5], 4: [1.0]}
+    assert history(tracker, run, "train/loss") == {step: [1 / (step + 1)] for step in range(5)}
+
+
+def test_only_an_inference_that_is_not_the_methods_own_is_named() -> None:
+    for inference, own, place in (("Pred-Ens", "Pred-Ens", "t-BN"), ("mask of a+b", "Pred-Ens", "mask of a b/t-BN")):
+        target = replace(VALIDATION, inference=inference)
+        keys = [metric.key for metric in row_metrics(target, SPACE.classes, "segmentation", own=own)]
+        assert keys[0] == f"source-validation/street/noon/{place}/mIoU"
 
 
 def test_validation_and_target_scores_are_recorded_per_class_with_what_they_stem_from(

@@ -3,6 +3,7 @@ behind."""
 
 import json
 from collections.abc import Iterator, Sequence
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +41,7 @@ def train_study(study: Study, resources: Resources, console: Console) -> None:
 
 
 def evaluate_study(study: Study, resources: Resources, console: Console) -> None:
-    """Select a checkpoint of every experiment, score its targets, print and write the table, draw the pictures.
+    """Select a checkpoint of every experiment, score what it names, print and write the tables, draw the pictures.
 
     Raises:
         ValueError: an experiment has not been trained to its end.
@@ -65,17 +66,17 @@ def evaluate_study(study: Study, resources: Resources, console: Console) -> None
 
 
 def show_table(study: Study, resources: Resources, console: Console) -> None:
-    """Print the study's table, and write it as Markdown beside the study's JSON."""
+    """Print the study's tables, and write them as Markdown beside the study's JSON."""
     resources = resources.resolved()
     scored = [(experiment, selected_rows(experiment, resources)) for experiment in study.experiments]
     output = Path(resources.runs) / study.name
     output.mkdir(parents=True, exist_ok=True)
     write_whole(output / "study.json", json.dumps(encode(study), indent=1))
-    _show(report.table(study.name, scored), output / "table.md", console)
+    _show(report.tables(study.name, scored), output / "table.md", console)
 
 
 def show_oracle(study: Study, resources: Resources, console: Console) -> None:
-    """Print the table of the checkpoints that the targets themselves would choose.
+    """Print the tables of the checkpoints that the targets themselves would choose.
 
     Raises:
         ValueError: an experiment has not been trained to its end, or its checkpoints were pruned.
@@ -87,36 +88,46 @@ def show_oracle(study: Study, resources: Resources, console: Console) -> None:
         with console.status(f"scoring every checkpoint of {label}"):
             scored.append((experiment, evaluate_oracle(experiment, folder, resources)))
     rule = "ORACLE: the targets themselves chose it; an upper bound, no result"
-    table = report.table(f"{study.name}: oracle", scored, rule)
-    _show(table, Path(resources.runs) / study.name / "oracle.md", console)
+    tables = report.tables(f"{study.name}: oracle", scored, rule)
+    _show(tables, Path(resources.runs) / study.name / "oracle.md", console)
 
 
-def _show(table: report.Table, path: Path, console: Console) -> None:
-    shown = RichTable(title=table.title)
-    for name in table.header():
-        shown.add_column(name, justify="left" if name in ("method", "adaptation", "sees") else "right")
-    for line in table.lines():
-        shown.add_row(*line)
-    console.print(shown)
-    for note in table.notes:
-        console.print(f"- {note}", highlight=False)
+def _show(tables: Sequence[report.Table], path: Path, console: Console) -> None:
+    for table in tables:
+        shown = RichTable(title=table.title)
+        for name in table.header():
+            shown.add_column(name, justify="left" if name in report.WORDS else "right")
+        for line in table.lines():
+            shown.add_row(*line)
+        console.print(shown)
+        for note in table.notes:
+            console.print(f"- {note}", highlight=False)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, table.markdown())
+    write_whole(path, "\n".join(table.markdown() for table in tables))
     console.print(f"table: {path}", soft_wrap=True)
 
 
 def selected_rows(experiment: Experiment, resources: Resources) -> list[Row]:
     """Rows of the checkpoint that the experiment's rule selects: on the sources' validation splits, and on the targets
-    under the adaptations that the experiment names."""
+    and in-domain in the ways that the experiment names."""
     folder = RunFolder.of(experiment, resources.runs)
-    rows = folder.validation_rows()
+    rows = folder.validation_rows(experiment)
     if not rows:
         return []
     step = select(rows, experiment.selection, experiment.label_space.task, classes=experiment.scored_ids).step
-    labels = {adaptation.label for adaptation in experiment.adaptations}
+    adaptations = {adaptation.label for adaptation in experiment.adaptations}
+    inferences = {inference.label for inference in experiment.scored_inferences}
+    held_out = "+".join(experiment.in_domain_splits or ())
     sources = [row for row in rows if row.step == step and row.role == "source-validation"]
-    targets = [row for row in read_rows(folder.targets) if row.step == step and row.domain in experiment.targets]
-    return sources + [row for row in targets if row.adaptation in labels] if targets else []
+    scored = [
+        row
+        for row in read_rows(folder.targets)
+        if row.step == step
+        and row.adaptation in adaptations
+        and row.inference in inferences
+        and (row.domain in experiment.targets if row.role == "target" else row.split == held_out)
+    ]
+    return sources + scored if scored else []
 
 
 def trained(experiment: Experiment, resources: Resources) -> RunFolder:
@@ -136,8 +147,7 @@ def trained(experiment: Experiment, resources: Resources) -> RunFolder:
 
 
 def draw_target(study: Study, target: str, resources: Resources, path: Path) -> None:
-    """A grid of image | truth | predictions of every experiment's first seed under every adaptation, on evenly spread
-    images."""
+    """A grid of image | truth | predictions of every experiment's first seed in every way, on evenly spread images."""
     shown = {e.name: e for e in reversed(study.experiments) if target in e.targets}
     experiments = list(reversed(shown.values()))
     space = experiments[0].label_space
@@ -152,30 +162,31 @@ def draw_target(study: Study, target: str, resources: Resources, path: Path) -> 
     else:
         columns[0] = report.Column("image", columns[0].pictures, [space.classes[int(s.label)] for s in samples])
     for experiment in experiments:
-        columns += _prediction_columns(experiment, samples, resources)
+        columns += _prediction_columns(experiment, target, samples, resources)
     report.picture_grid(columns, path)
 
 
 def _prediction_columns(
-    experiment: Experiment, samples: Sequence[Sample], resources: Resources
+    experiment: Experiment, target: str, samples: Sequence[Sample], resources: Resources
 ) -> Iterator[report.Column]:
-    """What an experiment predicts under each of its adaptations; the samples are one batch where an adaptation sees a
-    batch."""
+    """What an experiment predicts on a target, in each of its ways; the samples are one batch where an adaptation sees
+    a batch."""
     folder = trained(experiment, resources)
-    step = select(
-        folder.validation_rows(), experiment.selection, experiment.label_space.task, classes=experiment.scored_ids
-    ).step
-    network = folder.checkpoint_at(step).network(resources.device)
+    rows = folder.validation_rows(experiment)
+    step = select(rows, experiment.selection, experiment.label_space.task, classes=experiment.scored_ids).step
     space, size = experiment.label_space, experiment.evaluation_size
-    device, dtype = next(network.parameters()).device, next(network.parameters()).dtype
-    for adaptation in experiment.adaptations:
+    inferences = [i for i in experiment.scored_inferences if i.predicts(experiment.source_names, target)]
+    for inference, adaptation in product(inferences, experiment.adaptations):
+        network = folder.checkpoint_at(step).network(resources.device, inference, target)
+        device, dtype = next(network.parameters()).device, next(network.parameters()).dtype
         predictor = adaptation.predictor(network)
         sizes = [size or sample.image.shape[:2] for sample in samples]
         predicted: dict[int, torch.Tensor] = {}
         for positions in batches(sizes, adaptation, experiment.seed, 0):
             probabilities = predict(predictor, [samples[i].image for i in positions], size, device, dtype)
             predicted |= zip(positions, probabilities.split(1), strict=True)
-        title = f"{experiment.name}, {adaptation.label}"
+        way = f"{inference.label}, " if len(inferences) > 1 else ""
+        title = f"{experiment.name}, {way}{adaptation.label}"
         ordered = [predicted[i] for i in range(len(samples))]
         if space.task == "segmentation":
             maps = [classes_at(p, s.image.shape[:2]).cpu().numpy() for p, s in zip(ordered, samples, strict=True)]

@@ -1,14 +1,17 @@
 """Training objectives, one file each. A new method is one more file here and nothing else."""
 
 from raydg.methods.coral import CORAL
-from raydg.methods.deft import DeFT
+from raydg.methods.deft import DeFT, DeFTConfiguration
 from raydg.methods.dmg import DMG
+from raydg.methods.dmg_inference import Greedy, KnownDomain, MaskEns, OneMask, PredEns, WeightedPredEns
 from raydg.methods.erm import ERM
 from raydg.methods.group_dro import GroupDRO
+from raydg.methods.inference import Inference, Plain
 from raydg.methods.irm import IRM
 from raydg.methods.method import Extended, Method, Objective
 from raydg.methods.mixstyle import MixStyle
 from raydg.methods.mldg import MLDG
+from raydg.methods.multi_headed import HeadEns, KnownHead, MultiHeaded
 from raydg.methods.pin_the_memory import PinTheMemory
 from raydg.methods.vrex import VREx
 
@@ -19,11 +22,23 @@ __all__ = [
     "IRM",
     "MLDG",
     "DeFT",
+    "DeFTConfiguration",
     "Extended",
+    "Greedy",
     "GroupDRO",
+    "HeadEns",
+    "Inference",
+    "KnownDomain",
+    "KnownHead",
+    "MaskEns",
     "Method",
     "MixStyle",
+    "MultiHeaded",
     "Objective",
+    "OneMask",
     "PinTheMemory",
+    "Plain",
+    "PredEns",
     "VREx",
+    "WeightedPredEns",
 ]

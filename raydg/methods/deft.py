@@ -3,18 +3,44 @@
 import copy
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal, cast
 
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from raydg.methods.anchor import Anchor
+from raydg.methods.inference import Inference
 from raydg.methods.method import Extended, Method, Total, cross_entropy
 from raydg.models import Network
 from raydg.types import Episode
 
 Buffers = Literal["follow", "own", "average", "fixed"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeFTConfiguration(Inference):
+    """Encoder and decoder of Table 7: I is e1 and d2, both of which learnt; II e1 and d1; III e2 and d2; IV e2 and d1,
+    the two averages, the method's own.
+
+    Each part normalises with the running statistics that it has, of `DeFT.buffers`. The decoders' are those of e2's
+    features under "follow" (d2's always are), so I and II, which give them e1's, are also judged on that.
+    """
+
+    configuration: Literal["I", "II", "III", "IV"] = "IV"
+    """Row of the table."""
+
+    @property
+    def label(self) -> str:
+        return {"I": "I: e1, d2", "II": "II: e1, d1", "III": "III: e2, d2", "IV": "IV: e2, d1"}[self.configuration]
+
+    def module(self, model: Network | Extended, sources: Sequence[str], domain: str | None) -> nn.Module:
+        learning, average = cast(Twins, model).network, cast(Twins, model).average
+        encoder = (learning if self.configuration in ("I", "II") else average).encoder
+        decoder = (learning if self.configuration in ("I", "III") else average).decoder
+        pair = Network(encoder, decoder, learning.upsample)
+        pair.mean, pair.std = learning.mean, learning.std  # of the type and on the device of the weights
+        return pair
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +76,12 @@ class DeFT(Method):
     distance_weight: float = 0.0
     """Weight of the sum of the distances of e1 and d2 from where the stage began (Eq. 3, Table 3; the paper does not
     say which weight it used)."""
+    measure_distances: bool = False
+    """Whether every checkpoint records how far e2 and d1 are from where the stage began (Figure 3: see
+    `Anchor.distances`). It keeps a copy of the weights at the start, in checkpoints too, and takes a singular value
+    decomposition of every layer."""
+
+    inferences: ClassVar[tuple[type[Inference], ...]] = (DeFTConfiguration,)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -76,7 +108,7 @@ class DeFT(Method):
             "encoder_loss": encoder_loss.detach(),
             "decoder_loss": decoder_loss.detach(),
         }
-        if network.anchor is not None:
+        if network.anchor is not None and self.distance_weight:
             distance = network.anchor.distance(learning)
             losses |= {"loss": losses["loss"] + self.distance_weight * distance, "distance": distance.detach()}
         return losses
@@ -89,8 +121,9 @@ class DeFT(Method):
         elif self.buffers == "follow":
             follow(average.decoder, learning.decoder, self.ema_rate)
 
-    def inference(self, model: "Twins") -> nn.Module:
-        return model.average
+    def measurements(self, model: Network | Extended) -> dict[str, float]:
+        """The three distances of Figure 3, of the final model, if they are to be measured."""
+        return distances(cast(Twins, model)) if self.measure_distances else {}
 
 
 class Twins(Extended):
@@ -99,7 +132,7 @@ class Twins(Extended):
     def __init__(self, network: Network, method: DeFT) -> None:
         super().__init__(network)
         self.average = copy.deepcopy(network).requires_grad_(False)
-        self.anchor = Anchor(network) if method.distance_weight else None
+        self.anchor = Anchor(network) if method.distance_weight or method.measure_distances else None
         self.method = method
 
     def train(self, mode: bool = True) -> "Twins":
@@ -114,6 +147,17 @@ class Twins(Extended):
             for part in tracked:
                 track(part, True)
         return self
+
+
+def distances(twins: Twins) -> dict[str, float]:
+    """How far the two averages are from where the stage began: see `Anchor.distances`.
+
+    Raises:
+        ValueError: the weights at the start were not kept.
+    """
+    if twins.anchor is None:
+        raise ValueError("The weights at the start were not kept: train with DeFT.measure_distances=True.")
+    return twins.anchor.distances(twins.average)
 
 
 def run(network: Network, encoder: nn.Module, decoder: nn.Module, images: Tensor, detach: bool = False) -> Tensor:

@@ -1,22 +1,18 @@
 """Domain-specific masks: every source learns which units it needs, so that some stay shared and some become its own."""
 
-import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import combinations
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self, cast
 
 import torch
 from torch import Tensor, nn
 
-from raydg.methods.method import Extended, Method
+from raydg.methods.dmg_inference import Greedy, KnownDomain, MaskEns, OneMask, PredEns, WeightedPredEns
+from raydg.methods.inference import Averages, Inference
+from raydg.methods.masked import Masked, pooled, scale, statistics
+from raydg.methods.method import Extended, Method, cross_entropy
 from raydg.models import Architecture, Network
-from raydg.models.network import Transform
 from raydg.models.sites import check_sites, sites_of
-from raydg.types import Episode
-
-EPSILON = 1e-6
-"""Added to both parts of the soft IoU, as in the published code."""
+from raydg.types import Batch, Episode
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,10 +33,11 @@ class DMG(Method):
     less. `pairs` chooses, by default the code's mean, for the published weight of 0.1 is the code's. The paper masks
     the last residual block and the classifier, two places; the shipped ResNet jobs mask the inputs of layer3, layer4
     and fc: `sites` names them, by default all that the network has. The published code trains with AlexNet's dropout
-    off: `dropout`.
+    off: `dropout`. The paper averages predictions, the code logits (`averages`), and the code selects checkpoints by
+    hard masks (`validates_with`). `reference` sets all of these as the code ran.
 
     Raises:
-        ValueError: a negative weight.
+        ValueError: a negative weight, or no site.
     """
 
     sites: tuple[str, ...] | None = None
@@ -53,8 +50,22 @@ class DMG(Method):
     """Whether the soft IoU is averaged or summed over pairs of domains."""
     dropout: bool = False
     """Whether the network's own dropout is on beside the masks."""
+    domain_classifier: bool = False
+    """Whether a linear layer learns beside to tell the sources apart by the pooled features in front of the first mask,
+    which `WeightedPredEns` needs. It gets them detached, so the network and its masks do not notice."""
+    averages: Averages = "probabilities"
+    """What the method's own inference, `PredEns`, averages."""
+    validates_with: Literal["soft", "greedy"] = "soft"
+    """Masks that checkpoints are validated with: as `PredEns`, or as `Greedy`."""
 
-    loss_names: ClassVar[tuple[str, ...]] = ("loss", "cross_entropy", "overlap", "sparsity")
+    inferences: ClassVar[tuple[type[Inference], ...]] = (
+        PredEns,
+        MaskEns,
+        KnownDomain,
+        OneMask,
+        Greedy,
+        WeightedPredEns,
+    )
     minimum_sources: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
@@ -63,132 +74,87 @@ class DMG(Method):
         self.require(self.sparsity_weight >= 0, "sparsity_weight", "0 or more")
         self.require(self.sites is None or len(self.sites) > 0, "sites", "None or at least one site")
 
-    def check_model(self, model: Architecture) -> None:
-        check_sites("DMG", self.sites, sites_of(model))
+    @classmethod
+    def reference(cls) -> Self:
+        """The method as the published code ran it (reference-facts 5).
 
-    def wrap(self, network: Network, num_sources: int, num_classes: int) -> "Masked":
-        return Masked(network, num_sources, self.sites)
-
-    def losses(self, network: "Masked", episode: Episode) -> dict[str, Tensor]:
-        if not self.dropout:
-            for layer in network.modules():
-                if isinstance(layer, nn.modules.dropout._DropoutNd):
-                    layer.eval()
-        domains = episode.batch.domains
-        with network.network.transformed(network.masking(lambda p: straight_through(p[domains]))):
-            error = self.loss(network.network, episode.batch)
-        overlap, sparsity = network.overlap(self.pairs), network.sparsity()
-        loss = error + self.overlap_weight * overlap + self.sparsity_weight * sparsity
-        return {
-            "loss": loss,
-            "cross_entropy": error.detach(),
-            "overlap": overlap.detach(),
-            "sparsity": sparsity.detach(),
-        }
-
-    def inference(self, model: "Masked") -> nn.Module:
-        return PredictionEnsemble(model)
-
-
-class Masked(Extended):
-    """A network with a mask for every source at every site: logits (d, c), drawn from U(0, 1) at the start.
-
-    Raises:
-        ValueError: a site that the network does not have.
-    """
-
-    def __init__(self, network: Network, num_sources: int, sites: tuple[str, ...] | None = None) -> None:
-        super().__init__(network)
-        known = network.sites
-        check_sites("DMG", sites, tuple(known))
-        # In the order of the forward, which is that of the network's modules.
-        self.masks = nn.ParameterDict(
-            {
-                name: nn.Parameter(torch.rand(num_sources, site.channels))
-                for name, site in known.items()
-                if sites is None or name in sites
-            }
+        On AlexNet and ResNets, whose sites are those that the code masks: the inputs of fc6, fc7 and fc8, and of
+        layer3, layer4 and fc. The rest of its recipe is the stage's: `Adam(1e-4)` for network and masks alike, weight
+        decay 1e-5 and `Exponential` on PACS, where `extras_schedule=Constant()` keeps the masks' rate, and `Inverse` on
+        DomainNet for both. Its batches of 64 are drawn from the pooled sources: `Sampling(balance="proportional")`.
+        """
+        return cls(
+            sites=None,
+            overlap_weight=0.1,
+            sparsity_weight=0.0,
+            pairs="mean",
+            dropout=False,
+            averages="logits",
+            validates_with="greedy",
         )
 
     @property
-    def num_sources(self) -> int:
-        return len(next(iter(self.masks.values())))
+    def needs_every_source(self) -> bool:
+        """Masks overlap whether or not an episode shows their domains."""
+        return False
 
-    def masking(self, mask: Callable[[Tensor], Tensor]) -> dict[str, Transform]:
-        """Transforms that multiply the activations at each site by `mask` of its probabilities (d, c): (b, c)."""
+    @property
+    def loss_names(self) -> tuple[str, ...]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The terms that there are beside the whole."""
+        names = ("loss", "cross_entropy", "overlap", "sparsity")
+        return (*names, "domain_loss") if self.domain_classifier else names
 
-        def at(name: str) -> Transform:
-            def multiply(activations: Tensor) -> Tensor:
-                units = mask(self.masks[name].sigmoid()).to(activations.dtype)
-                return activations * (units if activations.ndim == 2 else units[:, :, None, None])
+    def default_inference(self) -> Inference:
+        return PredEns(averages=self.averages)
 
-            return multiply
+    def validation_inference(self) -> Inference:
+        return Greedy(averages=self.averages) if self.validates_with == "greedy" else self.default_inference()
 
-        return {name: at(name) for name in self.masks}
+    def check_model(self, model: Architecture) -> None:
+        check_sites("DMG", self.sites, sites_of(model))
 
-    def overlap(self, pairs: Literal["mean", "sum"]) -> Tensor:
-        """Soft IoU of the masks of every pair of domains, added over sites."""
-        total = next(iter(self.masks.values())).new_zeros(())
-        for logits in self.masks.values():
-            p = logits.sigmoid()
-            ious = torch.stack([soft_iou(p[a], p[b]) for a, b in combinations(range(len(p)), 2)])
-            total = total + (ious.mean() if pairs == "mean" else ious.sum())
-        return total
+    def wrap(self, network: Network, num_sources: int, num_classes: int) -> Masked:
+        return Masked(network, num_sources, self.sites, self.domain_classifier)
 
-    def sparsity(self) -> Tensor:
-        """Mean keep-probability of a site's units and domains, added over sites."""
-        return torch.stack([logits.sigmoid().mean() for logits in self.masks.values()]).sum()
+    def losses(self, network: nn.Module, episode: Episode) -> dict[str, Tensor]:
+        masked = cast(Masked, network)
+        if not self.dropout:
+            for layer in masked.modules():
+                if isinstance(layer, nn.modules.dropout._DropoutNd):
+                    layer.eval()
+        groups = episode.batch.by_domain() if self.batchnorm == "per-domain" else [episode.batch]
+        logits, features = zip(*(self.forward(masked, group) for group in groups), strict=True)
+        error = cross_entropy(torch.cat(logits), torch.cat([group.labels for group in groups]))
+        overlap, sparsity = masked.overlap(self.pairs), masked.sparsity()
+        loss = error + self.overlap_weight * overlap + self.sparsity_weight * sparsity
+        losses = {"cross_entropy": error, "overlap": overlap, "sparsity": sparsity}
+        if masked.domain_classifier is not None:
+            domains = torch.cat([group.domains for group in groups])
+            losses["domain_loss"] = cross_entropy(masked.domain_classifier(torch.cat(features)), domains)
+            loss = loss + losses["domain_loss"]
+        return {"loss": loss, **{name: term.detach() for name, term in losses.items()}}
+
+    def forward(self, masked: Masked, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Logits (b, k, ...) of images under sampled masks of their domains, and what the first site got, pooled and
+        detached: (b, c)."""
+        features: list[Tensor] = []
+
+        def at(name: str, activations: Tensor) -> Tensor:
+            if name == masked.first_site and self.domain_classifier:
+                features.append(pooled(activations.detach()))
+            p = masked.masks[name].sigmoid()
+            return scale(activations, straight_through(p[batch.domains]))
+
+        transforms = {name: lambda activations, name=name: at(name, activations) for name in masked.masks}
+        with masked.network.transformed(transforms):
+            logits = masked.network(batch.images)
+        return logits, features[0] if features else logits.new_empty(0)
+
+    def measurements(self, model: Network | Extended) -> dict[str, float]:
+        """How far the sources' masks are apart: see `masked.statistics`."""
+        return statistics(cast(Masked, model).probabilities())
 
 
 def straight_through(p: Tensor) -> Tensor:
     """A Bernoulli sample of p, 0 or 1, with the gradient of p."""
     return (torch.bernoulli(p) - p).detach() + p
-
-
-def soft_iou(p: Tensor, q: Tensor) -> Tensor:
-    """Intersection over union of two masks of probabilities (c,)."""
-    together = (p * q).sum()
-    return (together + EPSILON) / ((p + q).sum() - together + EPSILON)
-
-
-class PredictionEnsemble(nn.Module):
-    """The mean, over the sources' masks, of the predicted probabilities ("Pred-Ens", Section 3.2): images to
-    log-probabilities.
-
-    Activations are scaled by the probabilities of the masks, nothing is sampled. The published code averages logits;
-    the paper averages predictions, and so do we. A classifier computes what comes before the first site once: there the
-    batch is repeated for every source. (Under batch statistics, which TN uses, the sources' copies then share them.) A
-    network that segments runs once for every source, for its decoder also takes features from before the masks.
-    """
-
-    def __init__(self, model: Masked) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, images: Tensor) -> Tensor:
-        by_source = self.together(images) if self.model.network.task == "classification" else self.in_turn(images)
-        return by_source.logsumexp(0) - math.log(self.model.num_sources)
-
-    def in_turn(self, images: Tensor) -> Tensor:
-        """Log-probabilities under each source's masks, (d, b, k, ...), one forward after the other."""
-        return torch.stack([self.under(source, images) for source in range(self.model.num_sources)])
-
-    def under(self, source: int, images: Tensor) -> Tensor:
-        """Log-probabilities (b, k, ...) under the masks of one source."""
-        with self.model.network.transformed(self.model.masking(lambda p: p[source].expand(len(images), -1))):
-            return self.model.network(images).log_softmax(1)
-
-    def together(self, images: Tensor) -> Tensor:
-        """As `in_turn`, in one forward whose batch grows at the first site."""
-        model, num_images = self.model, len(images)
-        sources = torch.arange(model.num_sources, device=images.device).repeat_interleave(num_images)
-        masking = model.masking(lambda p: p[sources])
-        first = next(iter(masking))
-        repeat_and_mask = masking[first]
-
-        def repeat(activations: Tensor) -> Tensor:
-            return repeat_and_mask(activations.repeat(model.num_sources, *[1] * (activations.ndim - 1)))
-
-        with model.network.transformed({**masking, first: repeat}):
-            logits = model.network(images)
-        return logits.log_softmax(1).unflatten(0, (model.num_sources, num_images))

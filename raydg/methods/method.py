@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from raydg.methods.inference import Inference, Plain
 from raydg.models import Architecture, Network
 from raydg.types import Batch, Episode, Role, ignore_label
 from raydg.values import Value
@@ -55,6 +56,8 @@ class Method(Value, ABC):
     """Whether `after_step` needs the step's episodes, which then stay in memory until it has run."""
     minimum_sources: ClassVar[int] = 1
     """Fewest source domains, pseudo-domains counted, that the method is defined for."""
+    inferences: ClassVar[tuple[type[Inference], ...]] = (Plain,)
+    """Ways to predict with what it trains; the first, with its defaults, is its own."""
 
     def roles(self, num_sources: int, seed: int, step: int, episode: int) -> tuple[Role, ...]:
         """The role of every source domain in an episode: a pure function of its arguments. By default all are
@@ -72,6 +75,11 @@ class Method(Value, ABC):
 
     def check_model(self, model: Architecture) -> None:
         """Raise a ValueError if a network of this architecture lacks what the method needs; builds at most a shape."""
+
+    @property
+    def needs_every_source(self) -> bool:
+        """Whether every episode must hold images of every source."""
+        return self.minimum_sources > 1
 
     @property
     def smallest_forward(self) -> Literal["one domain", "all domains"]:
@@ -104,9 +112,17 @@ class Method(Value, ABC):
         `episodes` are this rank's of the step where `revisits_episodes`, else empty; `total` adds over the ranks.
         """
 
-    def inference(self, model: Network | Extended) -> nn.Module:
-        """What is evaluated: a module from images to logits, or to log-probabilities. By default the network."""
-        return model.network if isinstance(model, Extended) else model
+    def default_inference(self) -> Inference:
+        """The method's own way to predict, for validation and wherever an experiment names none."""
+        return self.inferences[0]()
+
+    def validation_inference(self) -> Inference:
+        """How checkpoints are validated: by default as the method itself predicts."""
+        return self.default_inference()
+
+    def measurements(self, model: Network | Extended) -> dict[str, float]:
+        """What is worth logging beside the losses at every checkpoint, under names of letters, digits and `_-./`."""
+        return {}
 
     @abstractmethod
     def losses(self, network: nn.Module, episode: Episode) -> dict[str, Tensor]:

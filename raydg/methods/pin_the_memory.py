@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Self, cast
+from typing import ClassVar, Literal, Self, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from raydg.methods.inference import Inference
 from raydg.methods.memory import SITE, Reading, Remembering, Writer, class_shares
 from raydg.methods.method import Extended, Total, cross_entropy, precise
 from raydg.methods.mldg import MLDG
@@ -15,6 +16,18 @@ from raydg.models import Architecture, Network
 from raydg.models.network import bilinear_aligned
 from raydg.models.sites import check_sites, sites_of
 from raydg.types import Batch, Episode, Role
+
+
+@dataclass(frozen=True, kw_only=True)
+class WithMemory(Inference):
+    """The network reading its memory, which no longer changes (Section 3.3)."""
+
+    @property
+    def label(self) -> str:
+        return "with memory"
+
+    def module(self, model: Network | Extended, sources: Sequence[str], domain: str | None) -> nn.Module:
+        return model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +105,8 @@ class PinTheMemory(MLDG):
     initial_passes: int = 1
     """How many times the initial memory sees the training images: all of them once (Section 3.2); the published code's
     two epochs of augmented crops are 2."""
+
+    inferences: ClassVar[tuple[type[Inference], ...]] = (WithMemory,)
 
     @property
     def weights(self) -> dict[str, float]:
@@ -174,9 +189,6 @@ class PinTheMemory(MLDG):
         moves = "method" if self.classifier_steps_with == "inner lr" else "optimizer"
         classifier = moves if self.divergence_weight else "none"
         return Remembering(network, num_classes, self.writer, self.normalise_memory, self.gumbel, classifier)
-
-    def inference(self, model: Network | Extended) -> nn.Module:
-        return model
 
     def initial_steps(self, steps_of_a_pass: int) -> int:
         return self.initial_passes * steps_of_a_pass if self.memory else 0

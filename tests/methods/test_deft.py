@@ -8,8 +8,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from raydg.domains.labels import PACS_7
-from raydg.methods import ERM, DeFT, Objective
-from raydg.methods.deft import Twins
+from raydg.methods import ERM, DeFT, DeFTConfiguration, Objective
+from raydg.methods.anchor import Anchor
+from raydg.methods.deft import Twins, distances
 from raydg.models import Classifier, Network, SmallNet
 from raydg.types import Batch, Episode
 
@@ -135,14 +136,79 @@ def test_only_what_learns_receives_a_gradient(network: Network) -> None:
     assert twins.extras() == list(twins.average.parameters())
 
 
-def test_the_two_averages_are_evaluated(network: Network) -> None:
-    method = DeFT(ema_rate=0.5)
+@pytest.mark.parametrize(
+    ("row", "encoder", "decoder"),
+    [
+        ("I", "network", "network"),
+        ("II", "network", "average"),
+        ("III", "average", "network"),
+        ("IV", "average", "average"),
+    ],
+)
+def test_each_row_of_table_7_is_evaluated(network: Network, row, encoder, decoder) -> None:
+    twins = DeFT(ema_rate=0.5).wrap(network, 2, 3)
+    take(DeFT(ema_rate=0.5), twins, steps=1)
+    found = DeFTConfiguration(configuration=row).module(twins, ("a", "b"), "c").eval()
+    x = normalised(twins.network, episode().batch.images)
+    expected = getattr(twins, decoder).eval().decoder(getattr(twins, encoder).eval().encoder(x))
+    torch.testing.assert_close(found(episode().batch.images), expected)
+
+
+def test_the_methods_own_are_the_two_averages() -> None:
+    assert DeFT().default_inference() == DeFTConfiguration(configuration="IV")
+
+
+def test_distances_are_norms_of_the_change(network: Network) -> None:
+    """Each norm as the largest response of the operator that it is of, found without its closed form."""
+    method = DeFT(measure_distances=True)
     twins = method.wrap(network, 2, 3)
-    take(method, twins, steps=1)
-    average = method.inference(twins).eval()
-    images = episode().batch.images
-    expected = twins.average.decoder(twins.average.encoder(normalised(twins.average, images)))
-    torch.testing.assert_close(average(images), expected)
+    assert set(method.measurements(twins).values()) == {0.0}
+    start = copy.deepcopy(twins.average)
+    torch.manual_seed(6)
+    with torch.no_grad():
+        for p in twins.average.parameters():
+            p += torch.randn_like(p) * 0.1
+    found = method.measurements(twins)
+
+    moved = [(p - q).flatten() for p, q in zip(twins.average.parameters(), start.parameters(), strict=True)]
+    assert found["distance/l2"] == pytest.approx(torch.cat(moved).norm().item())
+    mars = operator = 0.0
+    layers = zip(twins.average.modules(), start.modules(), strict=True)
+    for layer, before in layers:
+        if isinstance(layer, nn.Linear | nn.Conv2d):
+            change = (layer.weight - before.weight).detach().flatten(1)
+            # Of all inputs in [-1, 1] the signs of a row bring out its absolute sum.
+            mars += max((change @ row.sign()).max().item() for row in change)
+            x = torch.randn(change.shape[1], dtype=torch.float64)
+            for _ in range(1000):  # power iteration
+                x = change.T @ (change @ x)
+                x /= x.norm()
+            operator += (change @ x).norm().item()
+    assert found["distance/mars"] == pytest.approx(mars)
+    assert found["distance/operator"] == pytest.approx(operator, rel=1e-3)
+
+
+def test_distances_of_a_convolution_with_groups_are_those_of_its_largest_group() -> None:
+    layer = nn.Conv2d(4, 4, 1, groups=2, bias=False).double()
+    anchor = Anchor(layer)
+    with torch.no_grad():
+        layer.weight += torch.tensor([[3.0, 0], [0, 1], [0, 2], [5, 0]], dtype=torch.float64).view(4, 2, 1, 1)
+    assert anchor.distances(layer) == pytest.approx(
+        {"distance/l2": 39**0.5, "distance/mars": 5.0, "distance/operator": 5.0}
+    )
+
+
+def test_distances_without_the_start_are_refused(network: Network) -> None:
+    twins = DeFT().wrap(network, 2, 3)
+    assert DeFT().measurements(twins) == {}
+    with pytest.raises(ValueError, match=r"not kept: train with DeFT.measure_distances=True"):
+        distances(twins)
+
+
+def test_measuring_is_not_regularising(network: Network) -> None:
+    method = DeFT(measure_distances=True)
+    losses = method.losses(method.wrap(network, 2, 3), episode())
+    assert tuple(losses) == method.loss_names == ("loss", "encoder_loss", "decoder_loss")
 
 
 @pytest.mark.parametrize("wrong", [{"ema_rate": 1.5}, {"trains": "encoder"}, {"batchnorm": "per-domain"}])

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from raydg.domains.labels import PACS_7
 from raydg.methods import DMG, ERM, Objective
-from raydg.methods.dmg import Masked, PredictionEnsemble, soft_iou, straight_through
+from raydg.methods.dmg import straight_through
+from raydg.methods.masked import Masked, soft_iou, statistics
 from raydg.models import Classifier, Network, SmallNet
 from raydg.types import Batch, Episode
 
@@ -131,30 +132,82 @@ def test_with_all_masks_at_1_it_is_aggregate(masked: Masked) -> None:
         torch.testing.assert_close(ours.grad, theirs.grad)
 
 
-def test_the_ensemble_averages_the_predictions_under_each_sources_mask(masked: Masked) -> None:
+def test_with_batchnorm_per_domain_every_domain_has_a_forward_under_its_own_masks(masked: Masked) -> None:
+    """In evaluation mode, where BatchNorm is fixed, that changes nothing but the order of the samples' drawing."""
     masked.eval()
-    images = episode(2).batch.images
-    by_source = []
-    for source in range(3):
-        soft = {name: masked.masks[name].sigmoid()[source].expand(2, -1) for name in SITES}
-        by_source.append(by_hand(masked.network, soft, images).softmax(1))
-    ensemble = DMG().inference(masked)
-    assert isinstance(ensemble, PredictionEnsemble)
-    torch.testing.assert_close(ensemble(images).softmax(1), torch.stack(by_source).mean(0))
-    assert all(site.transform is None for site in masked.network.sites.values())
+    with torch.no_grad():
+        for logits in masked.masks.values():  # masks that sample to 0 or 1 for certain
+            logits.copy_(torch.where(logits > 0.5, 200.0, -200.0))
+    pooled = DMG().losses(masked, episode())["cross_entropy"]
+    torch.testing.assert_close(DMG(batchnorm="per-domain").losses(masked, episode())["cross_entropy"], pooled)
 
 
-def test_one_forward_after_the_other_says_the_same(masked: Masked) -> None:
-    ensemble, images = PredictionEnsemble(masked.eval()), episode(2).batch.images
-    torch.testing.assert_close(ensemble.together(images), ensemble.in_turn(images))
+def gradients(model: Masked, method: DMG) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    torch.manual_seed(3)
+    losses = method.losses(model.eval(), episode())
+    losses["loss"].backward()
+    return {name: p.grad for name, p in model.named_parameters() if p.grad is not None}, losses
 
 
-def test_the_trunk_before_the_first_mask_runs_once(masked: Masked) -> None:
-    sizes = []
-    for part in (masked.network.encoder.block1, masked.network.encoder.block2, masked.network.decoder):
-        part.register_forward_hook(lambda module, inputs, output: sizes.append(len(output)))
-    DMG().inference(masked.eval())(episode(2).batch.images)
-    assert sizes == [2, 6, 6]
+@pytest.mark.parametrize("batchnorm", ["pooled", "per-domain"])
+def test_a_domain_classifier_learns_beside_and_touches_nothing(network: Network, batchnorm) -> None:
+    torch.manual_seed(4)
+    alone = DMG(batchnorm=batchnorm).wrap(copy.deepcopy(network), 3, 3).double()
+    torch.manual_seed(4)
+    method = DMG(batchnorm=batchnorm, domain_classifier=True)
+    beside = method.wrap(copy.deepcopy(network), 3, 3).double()
+    expected, _ = gradients(alone, DMG(batchnorm=batchnorm))
+    found, losses = gradients(beside, method)
+    assert found.keys() - expected.keys() == {"domain_classifier.weight", "domain_classifier.bias"}
+    assert all(torch.equal(found[name], gradient) for name, gradient in expected.items())
+    assert tuple(losses) == method.loss_names and "domain_loss" not in DMG().loss_names
+
+    images, domains = episode().batch.images, episode().batch.domains
+    maps = beside.network.encoder.block1(beside.network.encoder.stem((images - network.mean) / network.std))
+    weight = beside.domain_classifier.weight.detach().clone().requires_grad_()
+    error = F.cross_entropy(maps.mean((2, 3)).detach() @ weight.T + beside.domain_classifier.bias, domains)
+    error.backward()
+    torch.testing.assert_close(losses["domain_loss"], error.detach())
+    torch.testing.assert_close(found["domain_classifier.weight"], weight.grad)
+
+
+def test_thresholded_masks_are_counted() -> None:
+    p = torch.tensor([[0.9, 0.9, 0.1, 0.1, 0.6], [0.9, 0.1, 0.8, 0.1, 0.6], [0.9, 0.1, 0.1, 0.1, 0.5]])
+    found = statistics({"a": p, "b": torch.zeros(3, 2)})
+    # On are {0, 1, 4}, {0, 2, 4} and {0}: a probability of 0.5 is not above it.
+    expected = {
+        "iou/a/0-1": 2 / 4,
+        "iou/a/0-2": 1 / 3,
+        "iou/a/1-2": 1 / 3,
+        "iou/a": (1 / 2 + 2 / 3) / 3,
+        "units/a/active": 7 / 15,
+        "units/a/off-in-all": 1 / 5,
+        "units/a/on-in-all": 1 / 5,
+        "units/a/domain-specific": 3 / 5,
+        "iou/b/0-1": 1.0,
+        "iou/b/0-2": 1.0,
+        "iou/b/1-2": 1.0,
+        "iou/b": 1.0,
+        "units/b/active": 0.0,
+        "units/b/off-in-all": 1.0,
+        "units/b/on-in-all": 0.0,
+        "units/b/domain-specific": 0.0,
+        "iou": ((1 / 2 + 2 / 3) / 3 + 1) / 2,
+    }
+    assert found == pytest.approx(expected)
+    assert not any(name.startswith("iou") for name in statistics({"a": p[:1]}))
+
+
+def test_masks_are_measured_at_every_site(masked: Masked) -> None:
+    found = DMG().measurements(masked)
+    assert {name.split("/")[1] for name in found if "/" in name} == set(SITES)
+    assert found["iou"] == 1 and found["units/before_last/on-in-all"] == 1  # all logits start above 0
+
+
+def test_the_published_code_is_a_preset() -> None:
+    method = DMG.reference()
+    assert (method.averages, method.validates_with, method.pairs) == ("logits", "greedy", "mean")
+    assert (method.overlap_weight, method.sparsity_weight, method.dropout, method.sites) == (0.1, 0.0, False, None)
 
 
 def test_sites_are_chosen_by_name(network: Network) -> None:

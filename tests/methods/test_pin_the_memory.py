@@ -388,7 +388,7 @@ def test_predictions_read_the_memory_and_do_not_write_it() -> None:
     method = pin()
     model = build(method).eval()
     before, images = model.memory.clone(), episode().batch.images
-    logits = method.inference(model)(images)
+    logits = method.default_inference().module(model, ("a", "b"), "c")(images)
     torch.testing.assert_close(logits, forward(model, images, model.memory)[2])
     assert torch.equal(model.memory, before)
     model.memory.zero_()
