@@ -1,13 +1,17 @@
 """Training objectives, one file each. A new method is one more file here and nothing else."""
 
+from raydg.methods.averaged import Averaged, OfAverage
 from raydg.methods.coral import CORAL
 from raydg.methods.deft import DeFT, DeFTConfiguration
 from raydg.methods.dmg import DMG
 from raydg.methods.dmg_inference import Greedy, KnownDomain, MaskEns, OneMask, PredEns, WeightedPredEns
 from raydg.methods.erm import ERM
+from raydg.methods.fourier_mix import FourierMix
 from raydg.methods.group_dro import GroupDRO
 from raydg.methods.inference import Inference, Plain
 from raydg.methods.irm import IRM
+from raydg.methods.isw import ISW
+from raydg.methods.iw import IW
 from raydg.methods.method import Extended, Method, Objective
 from raydg.methods.mixstyle import MixStyle
 from raydg.methods.mldg import MLDG
@@ -20,10 +24,14 @@ __all__ = [
     "DMG",
     "ERM",
     "IRM",
+    "ISW",
+    "IW",
     "MLDG",
+    "Averaged",
     "DeFT",
     "DeFTConfiguration",
     "Extended",
+    "FourierMix",
     "Greedy",
     "GroupDRO",
     "HeadEns",
@@ -35,6 +43,7 @@ __all__ = [
     "MixStyle",
     "MultiHeaded",
     "Objective",
+    "OfAverage",
     "OneMask",
     "PinTheMemory",
     "Plain",

@@ -1,5 +1,7 @@
 """The layers that raydg's own networks and heads are made of; torchvision's networks bring theirs."""
 
+from collections.abc import Callable
+
 from torch import Tensor, nn
 
 from raydg.models.network import Features, Site
@@ -19,15 +21,30 @@ class Head(nn.Module):
         return self.last(self.before_last(self.pool(features[-1])))
 
 
-def conv_norm(inputs: int, outputs: int, kernel_size: int, stride: int = 1, dilation: int = 1) -> nn.Sequential:
-    """Convolution without bias, and BatchNorm; the size stays but for the stride."""
+def conv_norm(
+    inputs: int,
+    outputs: int,
+    kernel_size: int,
+    stride: int = 1,
+    dilation: int = 1,
+    norm: Callable[[int], nn.Module] = nn.BatchNorm2d,
+) -> nn.Sequential:
+    """Convolution without bias, and BatchNorm or what `norm` makes of a number of channels; the size stays but for the
+    stride."""
     padding = dilation * (kernel_size // 2)
     conv = nn.Conv2d(inputs, outputs, kernel_size, stride, padding, dilation, bias=False)
-    return nn.Sequential(conv, nn.BatchNorm2d(outputs))
+    return nn.Sequential(conv, norm(outputs))
 
 
-def conv_norm_relu(inputs: int, outputs: int, kernel_size: int, stride: int = 1, dilation: int = 1) -> nn.Sequential:
-    return conv_norm(inputs, outputs, kernel_size, stride, dilation).append(nn.ReLU(inplace=True))
+def conv_norm_relu(
+    inputs: int,
+    outputs: int,
+    kernel_size: int,
+    stride: int = 1,
+    dilation: int = 1,
+    norm: Callable[[int], nn.Module] = nn.BatchNorm2d,
+) -> nn.Sequential:
+    return conv_norm(inputs, outputs, kernel_size, stride, dilation, norm).append(nn.ReLU(inplace=True))
 
 
 def drop_after_relus(module: nn.Module, probability: float) -> None:

@@ -5,18 +5,27 @@ import torch
 import torch.nn.functional as F
 
 from raydg.domains.labels import PACS_7
-from raydg.methods import CORAL, ERM, IRM, GroupDRO, Method, MixStyle, Objective, VREx
+from raydg.methods import CORAL, ERM, IRM, IW, Averaged, FourierMix, GroupDRO, Method, MixStyle, Objective, VREx
 from raydg.models import Classifier, Network, SmallNet
 from raydg.types import Batch, Episode
 
-METHODS = [VREx(), IRM(), GroupDRO(), CORAL(), MixStyle(sites=("before_block2",))]
+METHODS = [
+    VREx(),
+    IRM(),
+    GroupDRO(),
+    CORAL(),
+    MixStyle(sites=("before_block2",)),
+    FourierMix(),
+    IW(),
+    Averaged(method=ERM()),
+]
 
 
 @pytest.fixture
 def network() -> Network:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return Classifier(SmallNet(4)).build(PACS_7).double().eval()
+        return Classifier(SmallNet(4, norm="robustnet")).build(PACS_7).double().eval()
 
 
 def episode(seed: int = 1) -> Episode:
@@ -112,6 +121,9 @@ def test_with_nothing_added_it_is_erm_on_the_sources(network: Network, method: M
         GroupDRO: GroupDRO(step_size=0.0),
         CORAL: CORAL(penalty_weight=0.0),
         MixStyle: MixStyle(sites=("before_block2",), probability=0.0),
+        FourierMix: FourierMix(probability=0.0),
+        IW: IW(penalty_weight=0.0),
+        Averaged: Averaged(method=ERM()),
     }[type(method)]
     ours = plain.losses(plain.wrap(network, 3, 3).double().eval(), episode())["loss"]
     torch.testing.assert_close(ours, ERM().losses(network, episode())["loss"])

@@ -30,6 +30,11 @@ from raydg.values import decode, encode
 NARROW = {"aspp_channels": 8, "low_level_channels": 4, "decoder_channels": 8}
 ARCHITECTURES = [
     Classifier(ResNet(18)),
+    Classifier(ResNet(18, norm="ibn-a")),
+    Classifier(ResNet(18, norm="ibn-b")),
+    Classifier(ResNet(18, norm="robustnet")),
+    Classifier(ResNet(18, norm="switchable")),
+    Classifier(ResNet(18, norm="batch-instance")),
     Classifier(SqueezeNet("1.1")),
     Classifier(AlexNet()),
     Classifier(SmallNet()),
@@ -38,6 +43,9 @@ ARCHITECTURES = [
     DeepLabV3Plus(SmallNet(), **NARROW),
     DeepLabV3Plus(SmallNet(), **NARROW, decoder_convolutions=1, dropout=0.1, align_corners=False),
     DeepLabV1(SmallNet(width=8)),
+    DeepLabV1(SmallNet(width=8, norm="robustnet"), dropout=0.1),
+    DeepLabV1(SmallNet(width=8, norm="switchable")),
+    DeepLabV1(SmallNet(width=8, norm="batch-instance")),
     DeepLabV1(SmallNet(width=8), dropout=0.1),
     DeepLabV2(SmallNet(width=8)),
     DeepLabV2(SmallNet(width=8), head="pin", aspp_channels=8),
