@@ -1,8 +1,9 @@
-"""The command line of a job file, `python jobs/NAME.py train|evaluate|oracle|table`: every setting is a typed flag.
+"""The command line of a job file, `python jobs/NAME.py train|evaluate|oracle|table|list`: every setting is a typed
+flag.
 
 A flag is named by class and field (`--MLDG.inner-lr 0.01`), or by path where an experiment holds several of that class
 (`--stages.0.optimizer.lr 0.01`); its help is the field's docstring. In a study it sets the field in every experiment
-that has it.
+that has it. `--only` and `--targets` choose among the experiments first.
 """
 
 import ast
@@ -10,7 +11,8 @@ import inspect
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, make_dataclass
+from dataclasses import dataclass, field, make_dataclass, replace
+from fnmatch import fnmatchcase
 from functools import cache
 from itertools import pairwise
 from typing import Annotated, Any, get_args
@@ -20,6 +22,7 @@ from rich.console import Console
 
 from raydg.errors import readable_errors
 from raydg.experiment import Experiment, Setting, Study, override_all, settings
+from raydg.overview import overview
 from raydg.resources import Resources
 from raydg.values import Value, describe
 
@@ -38,6 +41,12 @@ def main(job: Experiment | Study, resources: Resources | None = None, args: Sequ
     @dataclass(frozen=True)
     class Arguments:
         resources: Annotated[Resources, tyro.conf.arg(name="")] = default
+        only: Annotated[tuple[str, ...], tyro.conf.arg(metavar="PATTERN...")] = ()
+        """Names of the experiments to take, with the shell's wildcards ("MLDG*"); all if none is given. `list` prints
+        them."""
+        targets: Annotated[tuple[str, ...], tyro.conf.arg(metavar="PATTERN...")] = ()
+        """Targets to keep ("pacs/*"); experiments without any of them are left out. What is trained does not depend on
+        its targets."""
         seeds: tuple[int, ...] = ()
         """Seeds to run every experiment with, instead of its own."""
         # A type that is made of the study's settings, so no checker can know it.
@@ -45,7 +54,8 @@ def main(job: Experiment | Study, resources: Resources | None = None, args: Sequ
 
     def command(run: Callable[[Study, Resources, Console], None]) -> Callable[..., None]:
         def bound(arguments: Annotated[Arguments, tyro.conf.arg(name="")] = Arguments()) -> None:
-            changed = study.with_seeds(arguments.seeds) if arguments.seeds else study
+            changed = restricted(study, arguments.only, arguments.targets)
+            changed = changed.with_seeds(arguments.seeds) if arguments.seeds else changed
             given = [owner.given() for owner in vars(arguments.settings).values()]
             changed = override_all(changed, {key: text for texts in given for key, text in texts.items()})
             # Where nobody resizes the window, a table must not be squeezed into 80 columns.
@@ -58,8 +68,9 @@ def main(job: Experiment | Study, resources: Resources | None = None, args: Sequ
         f"{study.name}: {len(study.experiments)} experiments. Flags set a field in every experiment that has it."
     )
     with readable_errors():
+        commands = {run.__name__: run for run in (train, evaluate, oracle, table)} | {"list": show_experiments}
         tyro.extras.subcommand_cli_from_dict(
-            {run.__name__: command(run) for run in (train, evaluate, oracle, table)}, args=args, description=description
+            {name: command(run) for name, run in commands.items()}, args=args, description=description
         )
 
 
@@ -89,6 +100,38 @@ def table(study: Study, resources: Resources, console: Console) -> None:
     from raydg.cluster.study import show_table
 
     show_table(study, resources, console)
+
+
+def show_experiments(study: Study, resources: Resources, console: Console) -> None:
+    """Print every experiment: what is trained how, on what and for what."""
+    console.print(overview(study))
+
+
+def restricted(study: Study, only: Sequence[str], targets: Sequence[str]) -> Study:
+    """The experiments whose name fits one of the patterns `only`, with those of their targets that fit one of
+    `targets`; either may be empty, which fits all.
+
+    Raises:
+        ValueError: a pattern that fits nothing, or no experiment that fits both.
+    """
+    names = dict.fromkeys(experiment.name for experiment in study.experiments)
+    domains = dict.fromkeys(target for experiment in study.experiments for target in experiment.targets)
+    for flag, patterns, known in (("only", only, names), ("targets", targets, domains)):
+        for pattern in patterns:
+            if not any(fnmatchcase(name, pattern) for name in known):
+                raise ValueError(f"--{flag} {pattern!r} fits nothing; there are {', '.join(map(repr, known))}.")
+    kept = []
+    for experiment in study.experiments:
+        left = tuple(target for target in experiment.targets if _fits(target, targets))
+        if _fits(experiment.name, only) and (left or not targets):
+            kept.append(replace(experiment, targets=left))
+    if not kept:
+        raise ValueError(f"no experiment of --only {' '.join(only)} has a target of --targets {' '.join(targets)}.")
+    return replace(study, experiments=tuple(kept))
+
+
+def _fits(name: str, patterns: Sequence[str]) -> bool:
+    return not patterns or any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 class _Owner:

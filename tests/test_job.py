@@ -12,8 +12,9 @@ from raydg.domains.labels import IDD_LEVEL1
 from raydg.experiment import Experiment, Stage, Study, override
 from raydg.job import field_docstrings, main
 from raydg.methods import ERM, MLDG
-from raydg.models import DeepLabV3Plus, SmallNet
+from raydg.models import DeepLabV3Plus, ResNet, SmallNet
 from raydg.optimization import SGD
+from raydg.overview import code
 from raydg.plan import Sampling
 from raydg.resources import Resources
 
@@ -167,3 +168,71 @@ def test_an_unknown_flag_is_refused_with_a_near_one(
     assert ended.value.code == 2 and not runs
     shown = capsys.readouterr().err
     assert flag in shown and near in shown.split("Perhaps you meant", 1)[1]
+
+
+def test_only_and_targets_choose_among_the_experiments(runs: Runs) -> None:
+    wide = replace(PLAIN, name="ERM wide", targets=("kitti", "carla"))
+    study = Study(name="three", experiments=(PLAIN, META, wide))
+    main(study, args=["train", "--only", "ERM*"])
+    main(study, args=["evaluate", "--targets", "car*"])
+    main(study, args=["table", "--only", "MLDG", "ERM wide", "--targets", "kitti"])
+    assert [s.experiments for _, s, _ in runs] == [
+        (PLAIN, wide),
+        (replace(wide, targets=("carla",)),),
+        (META, replace(wide, targets=("kitti",))),
+    ]
+
+
+def test_what_is_chosen_is_then_multiplied_and_overridden(runs: Runs) -> None:
+    main(STUDY, args=["train", "--only", "MLDG", "--seeds", "1", "2", "--Stage.steps", "7"])
+    ((_, study, _),) = runs
+    assert [(e.name, e.seed, e.steps) for e in study.experiments] == [("MLDG", 1, 7), ("MLDG", 2, 7)]
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--only", "ERM", "MLGD*"], "error: --only 'MLGD*' fits nothing; there are 'ERM', 'MLDG', 'bound'.\n"),
+        (["--targets", "gtav"], "error: --targets 'gtav' fits nothing; there are 'kitti'.\n"),
+        (
+            ["--only", "bound", "--targets", "kitti"],
+            "error: no experiment of --only bound has a target of --targets kitti.\n",
+        ),
+    ],
+)
+def test_a_choice_of_nothing_is_refused(
+    runs: Runs, capsys: pytest.CaptureFixture[str], flags: list[str], message: str
+) -> None:
+    study = replace(STUDY, experiments=(*STUDY.experiments, replace(PLAIN, name="bound", targets=())))
+    with pytest.raises(SystemExit) as ended:
+        main(study, args=["train", *flags])
+    assert ended.value.code == 1 and not runs
+    assert capsys.readouterr() == ("", message)
+
+
+def test_list_prints_a_line_for_every_experiment_and_runs_nothing(
+    runs: Runs, capsys: pytest.CaptureFixture[str]
+) -> None:
+    warmed = replace(TWO_STAGES, targets=(), sources=("camvid", "camvid"))
+    main(Study(name="both", experiments=(META, warmed)), args=["list", "--seeds", "3", "5", "--MLDG.inner-lr", "0.5"])
+    lines = [line.split("│")[1:-1] for line in capsys.readouterr().out.splitlines() if "│" in line]
+    assert [[cell.strip() for cell in line] for line in lines] == [
+        ["MLDG", "MLDG(inner_lr=0.5)", "DeepLabV3Plus SmallNet()", "camvid, idd -> kitti", "10", "4", "3 5"],
+        [
+            "two stages",
+            "ERM(), then ERM()",
+            "DeepLabV3Plus SmallNet()",
+            "camvid, camvid:2 -> none",
+            "10 + 10",
+            "4",
+            "3 5",
+        ],
+    ]
+    assert not runs
+
+
+def test_a_value_as_code_says_what_differs_from_its_defaults() -> None:
+    assert code(ResNet(50)) == "ResNet(50)"
+    assert code(ResNet(50, stem="3x3", weights="own.pth"), hidden=("weights",)) == "ResNet(50, stem='3x3')"
+    assert code(DeepLabV3Plus(SmallNet(8), 8)) == "DeepLabV3Plus(SmallNet(width=8), output_stride=8)"
+    assert code(ERM(trains="decoder")) == "ERM(trains='decoder')"

@@ -3,15 +3,30 @@
 import importlib.util
 import json
 import re
+from dataclasses import fields, replace
+from itertools import cycle
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import jsonschema
 import pytest
 import torch
 import yaml
+from safetensors.torch import load_file
 
-from raydg.experiment import Study, override_study, settings
+from raydg.adaptation import TrainBN
+from raydg.augmentation import Transform
+from raydg.checkpoint import RunFolder, read_metrics
+from raydg.domains import catalogue, object_world, street_world
+from raydg.domains.dataset import Dataset
+from raydg.domains.labels import CITYSCAPES_19, IDD_LEVEL1, PACS_7, SYNTHIA_16, LabelSpace
+from raydg.experiment import Experiment, Study, override_study, settings
+from raydg.licence import Licence, commercial_use
+from raydg.loop import begin_stage, build_network, in_process_feed, train
+from raydg.methods import Extended
+from raydg.models import Architecture, HRNet, MiT, Network, SmallNet
+from raydg.shards import prepare_domains
 from raydg.values import decode, encode
 
 ROOT = Path(__file__).parents[1]
@@ -50,21 +65,179 @@ def test_a_jobs_docstring_says_how_to_run_it(path: Path) -> None:
     assert commands == ["train", "evaluate"]
 
 
+def datasets_of(experiment: Experiment) -> list[Dataset]:
+    """Catalogue entries of all domains that an experiment names."""
+    names = {*experiment.sources, *experiment.targets, *filter(None, [experiment.development])}
+    found = [entry for entry in catalogue.DATASETS if names & set(entry.domains)]
+    assert names <= {name for entry in found for name in entry.domains}
+    return found
+
+
 @named(JOBS)
-def test_every_network_of_a_job_can_be_built(path: Path) -> None:
-    for model, space in {(e.model, e.label_space) for e in study_of(path).experiments}:
+def test_a_jobs_docstring_says_how_to_prepare_every_dataset_in_its_classes(path: Path) -> None:
+    lines = re.findall(r"^    raydg prepare (\w+) [\w/]+(.*)$", load(path).__doc__ or "", re.MULTILINE)
+    said = set()
+    for name, options in lines:
+        space = re.search(r"--label-space (\w+)", options)
+        said.add((name, catalogue.dataset(name).label_space(space and space[1]).name))
+    needed = {(d.name, e.label_space.name) for e in study_of(path).experiments for d in datasets_of(e)}
+    assert said == needed
+
+
+@named(JOBS)
+def test_the_classes_and_splits_that_a_job_scores_exist(path: Path) -> None:
+    for experiment in study_of(path).experiments:
+        for dataset in datasets_of(experiment):
+            assert dataset.label_space(experiment.label_space.name) == experiment.label_space
+            edition = dataset.editions[0]
+            parts = {*edition.layout.splits, *(subset.name for subset in edition.subsets)}
+            if set(dataset.domains) & set(experiment.targets):
+                assert set(experiment.target_splits or ()) <= parts
+            if set(dataset.domains) & set(experiment.sources):
+                assert {"train", "val"} <= parts
+
+
+@named(JOBS)
+def test_the_terms_of_all_that_a_job_is_made_of_can_be_told(path: Path) -> None:
+    for experiment in study_of(path).experiments:
+        backbone = experiment.model.backbone
+        own = [entry.terms for entry in datasets_of(experiment)]
+        assert bool(backbone.licences) == (getattr(backbone, "weights", None) is not None)
+        written = json.loads(json.dumps(encode((*own, *backbone.licences))))
+        chain = [decode(Licence, each) for each in written]
+        assert all(licence.of and licence.terms for licence in chain)
+        assert commercial_use(chain) in ("yes", "no", "unknown")
+
+
+@named(JOBS)
+def test_every_experiment_of_a_job_can_be_built_whole(path: Path) -> None:
+    networks: dict[tuple[Architecture, LabelSpace], Network] = {}
+    begun: set[tuple[Any, ...]] = set()  # what experiments share is built once
+    for experiment in study_of(path).experiments:
+        model, space = experiment.model, experiment.label_space
         with torch.device("meta"):
-            network = model.build(space, pretrained=False)
+            if (model, space) not in networks:
+                networks[model, space] = model.build(space, pretrained=False)
+            network = networks[model, space]
+            wholes = []
+            for number, stage in enumerate(experiment.stages):
+                if (key := (model, space, len(experiment.sources), stage.method)) not in begun:
+                    begun.add(key)
+                    wholes.append(begin_stage(experiment, number, network))
         assert network.task == space.task
-        assert all(parameter.is_meta for parameter in network.parameters())
         assert any(space.num_classes in parameter.shape for parameter in network.decoder.parameters())
+        for whole in wholes:
+            assert (whole.network if isinstance(whole, Extended) else whole) is network
+            assert all(tensor.is_meta for tensor in whole.state_dict().values())
+
+
+STREETS = ("street/noon", "street/dusk", "street/rain", "street/night")
+OBJECTS = tuple(f"objects/{name}" for name in object_world.DOMAINS)
+DEVELOPMENT = "street/fog"
+
+
+@pytest.fixture(scope="module")
+def worlds(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Folder of both procedural worlds, in every label space that a job has and a world can be labelled with."""
+    raw, out = tmp_path_factory.mktemp("raw"), tmp_path_factory.mktemp("data")
+    streets = (*STREETS, DEVELOPMENT)
+    names = [domain.removeprefix("street/") for domain in streets]
+    street_world.write(raw / "street", domains=names, train=2, val=1, height=48, width=96)
+    object_world.write(raw / "objects", train_per_class=1, val_per_class=1, size=48)
+    for space in (CITYSCAPES_19, SYNTHIA_16, IDD_LEVEL1):
+        prepare_domains(catalogue.dataset("street"), streets, raw / "street", out, space)
+    prepare_domains(catalogue.dataset("objects"), OBJECTS, raw / "objects", out, PACS_7)
+    return str(out)
+
+
+def shrunk(experiment: Experiment) -> Experiment:
+    """The experiment on a procedural world, small enough for a test: only sizes change and what domains are called.
+
+    Methods, optimisers, schedules, precision, the kinds of network, transforms and sampling, the number of sources, and
+    which of them are one dataset, all stay. Classes that no world has (DomainNet's) become those of PACS.
+    """
+    streets = experiment.label_space.task == "segmentation"
+    world = cycle(STREETS if streets else OBJECTS)
+    named: dict[str, str] = {}
+    for source in experiment.sources:
+        named[source] = named.get(source) or next(world)
+    network = small_network(experiment.model)
+    smallest = 1 if experiment.stages[0].method.smallest_forward == "one domain" else len(experiment.sources)
+    return replace(
+        experiment,
+        label_space=experiment.label_space if streets or experiment.label_space == PACS_7 else PACS_7,
+        sources=tuple(named[source] for source in experiment.sources),
+        targets=(),
+        target_splits=None,
+        development=DEVELOPMENT if experiment.development else None,
+        model=network,
+        stages=tuple(replace(stage, steps=2) for stage in experiment.stages),
+        sampling=replace(
+            experiment.sampling,
+            images_per_domain=-(-network.minimum_batch // smallest),
+            episodes_per_step=min(2, experiment.sampling.episodes_per_step),
+        ),
+        augmentation=replace(
+            experiment.augmentation,
+            transforms=tuple(map(small_transform, experiment.augmentation.transforms)),
+            meta_test=experiment.augmentation.meta_test
+            and tuple(map(small_transform, experiment.augmentation.meta_test)),
+        ),
+        adaptations=(TrainBN(),),
+        evaluation_size=experiment.evaluation_size and (64, 64),
+        validate_every=None,
+    )
+
+
+def small_network(model: Architecture) -> Architecture:
+    """The same architecture, narrow, on SmallNet, or on the smallest backbone of the only kind that it fits."""
+    smallest = {MiT: MiT("B0"), HRNet: HRNet(18)}
+    narrow = {field.name: 16 for field in fields(model) if field.name.endswith("_channels")}
+    return replace(model, backbone=smallest.get(type(model.backbone), SmallNet(8)), **narrow)
+
+
+def small_transform(transform: Transform) -> Transform:
+    return replace(transform, height=64, width=64) if transform.output_size else transform
+
+
+def distinct(study: Study) -> list[Experiment]:
+    """One experiment for every method, optimiser and kind of network that a study has."""
+    found: dict[tuple[Any, ...], Experiment] = {}
+    for experiment in study.experiments:
+        stages = tuple((type(stage.optimizer), stage.method) for stage in experiment.stages)
+        found.setdefault((stages, type(experiment.model), experiment.label_space.name), experiment)
+    return list(found.values())
+
+
+EXPERIMENTS = [(path.stem, experiment) for path in JOBS for experiment in distinct(study_of(path))]
+
+
+@pytest.mark.parametrize(("job", "experiment"), EXPERIMENTS, ids=[f"{job} {e.name}" for job, e in EXPERIMENTS])
+def test_two_steps_of_a_jobs_experiments_train(job: str, experiment: Experiment, worlds: str, tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    small = shrunk(experiment)
+    folder = RunFolder.of(small, tmp_path).open(small)
+    train(small, folder, in_process_feed(small, worlds), worlds, torch.device("cpu"))
+
+    lines = read_metrics(folder.metrics)
+    assert [line["step"] for line in lines] == list(range(2 * len(small.stages)))
+    for line in lines:
+        stage, _ = small.stage_at(int(line["step"]))
+        assert set(small.stages[stage].method.loss_names) <= line.keys()
+    last = folder.checkpoints()[-1]
+    assert last.step == small.steps and last.rows() and last.licences()
+    begun = begin_stage(small, len(small.stages) - 1, build_network(small)).state_dict()
+    ended = load_file(last.path / "model.safetensors")
+    assert begun.keys() == ended.keys()
+    assert any(not torch.equal(begun[name], ended[name]) for name in begun)
 
 
 @named(SEARCH_SPACES)
 def test_every_key_of_a_search_space_is_a_setting_of_a_job_and_takes_what_is_sampled(path: Path) -> None:
     studies = [study_of(job) for job in JOBS]
+    known = [{key for e in study.experiments for setting in settings(e) for key in setting.keys} for study in studies]
     for key, domain in load(path).SPACE.items():
-        fitting = [s for s in studies if any(key in setting.keys for e in s.experiments for setting in settings(e))]
+        fitting = [study for study, keys in zip(studies, known, strict=True) if key in keys]
         assert fitting, f"{key} is a setting of no job"
         for value in domain.sample(size=5, random_state=0):
             for study in fitting:
