@@ -53,6 +53,8 @@ sources 2:2, which is the cell "MLDG 2:2" beside the code's.
 - The code's learning rate lags a step; its "random" draws of images are with replacement.
 """
 
+from dataclasses import replace
+
 from raydg.adaptation import TargetNorm, TrainBN
 from raydg.augmentation import Augmentation, GaussianBlur, HorizontalFlip, RandomScaleCrop, Rotation
 from raydg.domains.labels import CITYSCAPES_19
@@ -113,7 +115,10 @@ study = Study(
             for sources, target in (("G+S+I", "M"), ("G+S+I", "C"), ("G+S+I+C", "M"), ("G+S", "C"))
             for name, method in METHODS.items()
         ),
-        *(experiment(name, method, "G+S+I+M", "C", FIGURE_4) for name, method in METHODS.items()),
+        *(
+            replace(experiment(name, method, "G+S+I+M", "C", FIGURE_4), in_domain_splits=("val",))
+            for name, method in METHODS.items()
+        ),
         *(experiment(name, method, "G+S+I+M", "C") for name, method in SPLITS.items()),
         experiment("AGG", ERM(), "G", "C"),
     ),

@@ -43,9 +43,10 @@ def import_published(experiment: Experiment, path: str | Path, keys: PublishedKe
     # First weights, which the file replaces, are drawn from torch's global generator; the caller's goes on as it was.
     with torch.random.fork_rng(devices=[]):
         network = experiment.model.build(experiment.label_space, pretrained=False)
-        model = as_precise_as(experiment, method.wrap(network, len(experiment.sources)))
+        whole = method.wrap(network, len(experiment.sources), experiment.label_space.num_classes)
+        model = as_precise_as(experiment, whole)
     load_published(model, path, keys)
-    rows = validate(experiment, method.inference(model).eval(), data, experiment.steps, torch.device("cpu"))
+    rows = validate(experiment, method, model, data, experiment.steps, torch.device("cpu"))
     terms = Licence(f"weights {Path(path).name}", f"As their authors state: {keys.source}.", "unknown")
     training_state = {}  # theirs does not fit our optimisers, and the training is over
     return folder.open(experiment).save(

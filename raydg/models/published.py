@@ -194,8 +194,8 @@ def with_masks(keys: PublishedKeys, domains: Iterable[str]) -> PublishedKeys:
         domains: the sources, as that code calls them ("photo", "art_painting", "cartoon", "sketch"; DomainNet's by
             their folders), in the order of the experiment's sources.
 
-    The same logits give the same masks. Over the sources' masks that code averages logits, the paper and
-    `PredictionEnsemble` probabilities.
+    The same logits give the same masks. Over the sources' masks that code averages logits, the paper probabilities:
+    `PredEns.averages`.
     """
     domains = tuple(domains)
     files = {layer: f"{layer}_super_mask" for layer in DMG_SITES}
@@ -208,6 +208,22 @@ def with_masks(keys: PublishedKeys, domains: Iterable[str]) -> PublishedKeys:
             for layer, name in files.items()
         ),
     )
+
+
+def with_memory(keys: PublishedKeys) -> PublishedKeys:
+    """The keys of a network (`PIN_THE_MEMORY_V3PLUS`, `PIN_THE_MEMORY_V2`) and of its memory, for what
+    `PinTheMemory.wrap` makes; the memory itself lies beside the state dict.
+
+    The published models were evaluated with Gumbel attention (`PinTheMemory.gumbel`) unless their --gumbel_off was set.
+    """
+    whole = keys.within("network")
+    memory = (
+        ("memory.output", "output"),
+        ("memory.writenet.writefeat", "writer"),
+        ("memory.clsfier", "classifier"),
+        ("memory", "memory"),  # last, for the others begin with it
+    )
+    return replace(whole, names=(*whole.names, *memory), beside=("memory",))
 
 
 def _check_normalisation(model: nn.Module) -> None:
@@ -280,7 +296,8 @@ PIN_THE_MEMORY_V3PLUS = PublishedKeys(
     unused=_PIN_AUXILIARY,
 )
 """The baseline's and MLDG's network. With the memory (keys "memory.output", "memory.writenet" and "memory.clsfier", and
-the memory itself beside the state dict) a file is refused: without what is read from it predictions would differ."""
+the memory itself beside the state dict) see `with_memory`; here such a file is refused: without what is read from it
+predictions would differ."""
 
 PIN_THE_MEMORY_V2 = PublishedKeys(
     source="Genie-Kim/PintheMemory (network/deepv2.py, utils/misc.py)",

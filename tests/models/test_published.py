@@ -14,7 +14,7 @@ from torchvision import models
 
 from raydg.adaptation import IaBN
 from raydg.domains.labels import CITYSCAPES_19, PACS_7, SYNTHIA_16, LabelSpace
-from raydg.methods import DMG
+from raydg.methods import DMG, PinTheMemory
 from raydg.models import FCN, AlexNet, Architecture, Classifier, DeepLabV1, DeepLabV2, DeepLabV3Plus, ResNet
 from raydg.models.published import (
     DMG_ALEXNET,
@@ -27,6 +27,7 @@ from raydg.models.published import (
     PublishedKeys,
     load_published,
     with_masks,
+    with_memory,
 )
 
 MEAN, STD = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1), torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
@@ -397,7 +398,7 @@ def test_dmgs_masks_belong_to_their_domains_and_layers(file: Path) -> None:
     masks = masks_of(layers)
     save_masked(theirs.state_dict(), masks, file)
     order = ("sketch", "photo", "cartoon")
-    model = DMG().wrap(Classifier(ResNet(18)).build(PACS_7, pretrained=False), 3)
+    model = DMG().wrap(Classifier(ResNet(18)).build(PACS_7, pretrained=False), 3, 7)
     assert load_published(model, file, with_masks(DMG_RESNET, order)) == {}
     model.eval()
 
@@ -418,7 +419,7 @@ def test_dmgs_masks_belong_to_their_domains_and_layers(file: Path) -> None:
 def test_alexnets_masks_lie_before_its_linear_layers(file: Path) -> None:
     masks = masks_of({"classifier.4": 4096, "classifier.6": 4096})
     save_masked(hollow(lambda: DMGNetwork(models.alexnet)), masks, file)
-    model = DMG(sites=("before_fc7", "before_last")).wrap(Classifier(AlexNet()).build(PACS_7, pretrained=False), 3)
+    model = DMG(sites=("before_fc7", "before_last")).wrap(Classifier(AlexNet()).build(PACS_7, pretrained=False), 3, 7)
     load_published(model, file, with_masks(DMG_ALEXNET, DOMAINS))
     for site, layer in (("before_fc7", "classifier.4"), ("before_last", "classifier.6")):
         expected = torch.stack([masks[f"{layer}_super_mask"][f"super_mask_logits.{d}"] for d in DOMAINS])
@@ -432,17 +433,17 @@ def test_masks_of_other_domains_or_layers_are_refused(file: Path) -> None:
         ValueError, match=r"no 'model', .* it has acc_on_val, epoch, fc_super_mask, joint_model, \.\.\."
     ):
         load_published(network, file, DMG_RESNET)
-    at_all = DMG().wrap(network, 3)
+    at_all = DMG().wrap(network, 3, 7)
     with pytest.raises(
         ValueError, match=r"1 tensors of ours that it does not have \(masks\.before_layer3 \(3, 128\)\)"
     ):
         load_published(at_all, file, with_masks(DMG_RESNET, DOMAINS))
-    at_two = DMG(sites=("before_layer4", "before_last")).wrap(network, 2)
+    at_two = DMG(sites=("before_layer4", "before_last")).wrap(network, 2, 7)
     with pytest.raises(ValueError, match=r"left over \(layer4_super_mask\.super_mask_logits\.photo \(256,\), "):
         load_published(at_two, file, with_masks(DMG_RESNET, ("photo", "art_painting")))
     with pytest.raises(ValueError, match=r"left over \(layer4_super_mask\.super_mask_logits\.sketch \(256,\), "):
         load_published(at_two, file, with_masks(DMG_RESNET, ("photo", "cartoon")))
-    at_one = DMG(sites=("before_last",)).wrap(network, 3)
+    at_one = DMG(sites=("before_last",)).wrap(network, 3, 7)
     with pytest.raises(
         ValueError, match=r"1 keys of it that are left over \(layer4_super_mask\.super_mask_logits\.photo \(3, 256\)\)"
     ):
@@ -465,6 +466,46 @@ def test_a_file_with_the_memory_is_no_network_without_it(file: Path) -> None:
         ValueError, match=r"1 keys of it that are left over \(memory\.output\.0\.weight \(256, 512, 1, 1"
     ):
         load_published(network, file, PIN_THE_MEMORY_V3PLUS)
+
+
+class PinWithMemory(PinNetwork):
+    """network/memory.py (Memory_sup) behind bot_aspp, reading with --gumbel_off."""
+
+    def __init__(self) -> None:
+        super().__init__("v3plus")
+        self.memory = nn.Module()
+        self.memory.output = nn.Sequential(*conv_bn(512, 256, 1))
+        self.memory.writenet = nn.Module()
+        self.memory.writenet.writefeat = nn.Sequential(nn.Conv2d(256, 256, 1, bias=False), nn.BatchNorm2d(256))
+        self.memory.clsfier = nn.Linear(256, 19)
+
+    def read(self, features: Tensor, items: Tensor) -> Tensor:
+        b, d, h, w = features.shape
+        query = F.normalize(features, dim=1).permute(0, 2, 3, 1).reshape(-1, d)
+        attention = (query @ items.T).softmax(1)
+        joined = torch.cat((query, attention @ items), 1).view(b, h, w, 2 * d).permute(0, 3, 1, 2)
+        return self.memory.output(joined.contiguous())
+
+    def predict(self, images: Tensor, items: Tensor) -> Tensor:
+        handle = self.bot_aspp.register_forward_hook(lambda module, given, made: self.read(made, items))
+        logits, _ = self(images)
+        handle.remove()
+        return logits
+
+
+def test_a_published_memory_predicts_the_same(file: Path) -> None:
+    theirs = drawn(PinWithMemory)
+    items = F.normalize(torch.randn(19, 256), dim=1)
+    state = nn.DataParallel(theirs).state_dict()
+    torch.save({"state_dict": state, "memory": items, "mean_iu": np.float64(0.44)}, file)
+    network = PIN_V3PLUS.architecture.build(CITYSCAPES_19, pretrained=False)
+    model = PinTheMemory().wrap(network, 2, 19).eval()
+    assert load_published(model, file, with_memory(PIN_THE_MEMORY_V3PLUS)) == {}
+    images = torch.rand(1, 3, 65, 97)
+    with torch.no_grad():
+        expected = theirs.predict((images - network.mean) / network.std, items)
+        assert_same(model(images), expected)
+        assert not torch.allclose(network(images), expected, rtol=1e-2), "the memory must show"
 
 
 def test_the_auxiliary_head_may_be_left_out_and_nothing_else(file: Path) -> None:
