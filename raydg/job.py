@@ -167,7 +167,7 @@ def _flags(study: Study) -> type:
 
 def _settable(setting: Setting) -> bool:
     """Flags are for plain fields; what a setting is made of (which method, which backbone) is the job file's to say."""
-    return not _names_values(setting.hint) and not setting.path.startswith("label_space.")
+    return not _names_values(setting.hint)
 
 
 def _names_values(hint: Any) -> bool:

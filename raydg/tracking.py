@@ -99,7 +99,8 @@ class Tracker:
                     metrics = row_metrics(row, names, experiment.label_space.task, experiment.scored_ids, own)
                     self._log_metrics(run, metrics)
                 self.client.set_tag(run, "raydg.targets", content)
-            self.client.set_tag(run, "raydg.selected_checkpoint", str(folder.checkpoint_at(rows[0].step).path))
+            if rows:
+                self.client.set_tag(run, "raydg.selected_checkpoint", str(folder.checkpoint_at(rows[0].step).path))
             self.client.set_tag(run, "raydg.selection", experiment.selection)
             self.client.set_terminated(run)
 

@@ -280,8 +280,9 @@ def paths(data: Any, at: str) -> Iterator[str]:
             yield from paths(element, f"{at}.{number}")
 
 
-def test_settings_lists_every_field_once() -> None:
-    assert sorted(setting.path for setting in settings(EXPERIMENT)) == sorted(paths(encode(EXPERIMENT), ""))
+def test_settings_lists_every_field_once_but_not_the_classes_of_the_data() -> None:
+    wanted = [path for path in paths(encode(EXPERIMENT), "") if not path.startswith("label_space.")]
+    assert sorted(setting.path for setting in settings(EXPERIMENT)) == sorted(wanted)
 
 
 def at_path(value: Any, path: str) -> Any:

@@ -32,6 +32,9 @@ class ERM(Method):
     distance_weight: float = 0.0
     """Weight of the sum of the distances of the learning parameters from where the stage began (DeFT's Eq. 3, Table 3;
     the paper does not say which weight it used)."""
+    measure_distances: bool = False
+    """Whether every checkpoint records how far the network is from where the stage began (DeFT's Figure 3; see
+    `Anchor.distances`), as `DeFT.measure_distances` does."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -51,7 +54,10 @@ class ERM(Method):
         check_auxiliary_head("ERM", self.auxiliary_weight, model)
 
     def wrap(self, network: Network, num_sources: int, num_classes: int) -> Network | Extended:
-        return Anchored(network) if self.distance_weight else network
+        return Anchored(network) if self.distance_weight or self.measure_distances else network
+
+    def measurements(self, model: Network | Extended) -> dict[str, float]:
+        return model.anchor.distances(model.network) if self.measure_distances and isinstance(model, Anchored) else {}
 
     def losses(self, network: nn.Module, episode: Episode) -> dict[str, Tensor]:
         plain = cast(Network, network.network if isinstance(network, Anchored) else network)
@@ -61,7 +67,8 @@ class ERM(Method):
             loss = terms["cross_entropy"] + self.auxiliary_weight * terms["auxiliary_loss"]
         else:
             loss = terms["cross_entropy"] = self.loss(plain, episode.batch)
-        if isinstance(network, Anchored):
+        if self.distance_weight:
+            assert isinstance(network, Anchored)
             terms["distance"] = network.anchor.distance(plain)
             loss = loss + self.distance_weight * terms["distance"]
         return {"loss": loss, **{name: terms[name].detach() for name in self.loss_names if name != "loss"}}

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 
 from raydg.domains.labels import IDD_LEVEL1
 from raydg.methods import ERM, DeFT
+from raydg.methods.erm import Anchored
 from raydg.models import DeepLabV3Plus, Network, SmallNet
 from raydg.types import Batch, Episode
 
@@ -79,3 +80,15 @@ def test_what_makes_no_sense_is_refused() -> None:
     for wrong in ({"auxiliary_weight": -1.0}, {"distance_weight": -1.0}):
         with pytest.raises(ValueError, match="0 or more"):
             ERM(**wrong)
+
+
+def test_distances_are_measured_without_being_a_loss(network: Network) -> None:
+    method = ERM(measure_distances=True)
+    model = method.wrap(network, 2, 3)
+    assert isinstance(model, Anchored) and method.loss_names == ("loss",)
+    assert set(method.measurements(model).values()) == {0.0}
+    with torch.no_grad():
+        next(network.parameters()).add_(1.0)
+    moved = next(network.parameters()).numel() ** 0.5
+    assert method.measurements(model)["distance/l2"] == pytest.approx(moved, rel=1e-5)
+    assert ERM(distance_weight=0.1).measurements(model) == {} == ERM().measurements(network)
