@@ -332,9 +332,7 @@ def _settings(value: Any, path: str, above: tuple[tuple[str, str], ...]) -> Iter
             child, at = getattr(value, name), f"{path}.{name}" if path else name
             keys = {at} | {f"{owner}.{at[len(place) :].lstrip('.')}" for owner, place in above}
             yield Setting(at, frozenset(keys), type(value), hint, child)
-            if not isinstance(
-                child, LabelSpace
-            ):  # it is what the data are labelled with: hundreds of names and colours
+            if not isinstance(child, LabelSpace):  # what the data have: hundreds of names and colours
                 yield from _settings(child, at, above)
     elif isinstance(value, tuple):
         for number, element in enumerate(value):
