@@ -213,6 +213,7 @@ def build_network(experiment: Experiment) -> Network:
 def begin_stage(experiment: Experiment, stage: int, model: Network | Extended) -> Network | Extended:
     """What a stage trains, the same in every process: the network that there is, as the stage's method wants it."""
     network = model.network if isinstance(model, Extended) else model
+    network.requires_grad_(True)  # what the stage before froze, copies that the method makes must not inherit
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(experiment.fold("stage", stage) >> 1)
         wrapped = experiment.stages[stage].method.wrap(

@@ -15,7 +15,7 @@ from raydg.checkpoint import RunFolder, read_metrics
 from raydg.evaluation import Confusion
 from raydg.experiment import Experiment, Stage, override
 from raydg.licence import commercial_use
-from raydg.methods import DMG, ERM, MLDG, DeFT, Method, PinTheMemory
+from raydg.methods import DMG, ERM, MLDG, DeFT, Method, MultiHeaded, Objective, PinTheMemory
 from raydg.optimization import SGD, Adam
 from raydg.shards import PreparedDomain
 from raydg.types import Episode
@@ -195,3 +195,13 @@ def test_episodes_hold_the_samples_that_the_plan_draws(experiment: Experiment, p
             again = assemble(experiment, prepared, step, episode)
             assert all((arrays[name] == again[name]).all() for name in arrays)
     assert len({tuple(d.read("train", i).sample_id for i in range(4)) for d in domains}) == 3
+
+
+def test_what_a_stage_froze_learns_in_the_next_copies_of_it_too(experiment: Experiment) -> None:
+    frozen_decoder = Stage(method=ERM(trains="encoder"), optimizer=SGD(0.05), steps=1)
+    heads = Stage(method=MultiHeaded(), optimizer=SGD(0.05), steps=1)
+    experiment = replace(experiment, stages=(frozen_decoder, heads))
+    network = loop.build_network(experiment)
+    Objective(experiment.stages[0].method, network)
+    model = loop.begin_stage(experiment, 1, network)
+    assert all(parameter.requires_grad for parameter in model.parameters())

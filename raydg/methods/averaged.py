@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from raydg.methods.inference import Inference
+from raydg.methods.inference import Inference, Plain
 from raydg.methods.method import Extended, Method, Total
 from raydg.models import Architecture, Network
 from raydg.types import Episode, Role
@@ -85,8 +85,10 @@ class Averaged(Method):
         self.require(self.every >= 1, "every", "1 or more")
         self.require(self.trains == self.method.trains, "trains", f"its method's, {self.method.trains!r}")
         self.require(self.batchnorm == self.method.batchnorm, "batchnorm", f"its method's, {self.method.batchnorm!r}")
-        legal = "'average' where BatchNorm is per domain"
-        self.require(self.statistics == "average" or self.batchnorm == "pooled", "statistics", legal)
+        plain = self.batchnorm == "pooled" and self.trains == "both"
+        plain = plain and isinstance(self.method.default_inference(), Plain)
+        legal = "'average' unless the method trains a whole network that predicts by itself, with pooled BatchNorm"
+        self.require(self.statistics == "average" or plain, "statistics", legal)
 
     @property
     def loss_names(self) -> tuple[str, ...]:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -183,6 +185,10 @@ class WithAverage(Extended):
     @property
     def averaged_network(self) -> Network:
         return network_of(self.average)
+
+    def extras(self) -> list[nn.Parameter]:
+        """Those of what learns: of a network alone none."""
+        return self.learning.extras() if isinstance(self.learning, Extended) else []
 
     def train(self, mode: bool = True) -> "WithAverage":
         """The average stays in evaluation mode, but for BatchNorm layers that measure statistics of their own."""

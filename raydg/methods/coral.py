@@ -42,6 +42,7 @@ class CORAL(Method):
         self.require(self.batchnorm == "pooled", "batchnorm", "'pooled'")
 
     def check_model(self, model: Architecture) -> None:
+        super().check_model(model)
         check_sites("CORAL", (self.site,), sites_of(model))
 
     def losses(self, network: nn.Module, episode: Episode) -> dict[str, Tensor]:

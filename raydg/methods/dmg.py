@@ -111,6 +111,7 @@ class DMG(Method):
         return Greedy(averages=self.averages) if self.validates_with == "greedy" else self.default_inference()
 
     def check_model(self, model: Architecture) -> None:
+        super().check_model(model)
         check_sites("DMG", self.sites, sites_of(model))
 
     def wrap(self, network: Network, num_sources: int, num_classes: int) -> Masked:

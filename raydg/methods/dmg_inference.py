@@ -152,9 +152,9 @@ class MaskedEnsemble(nn.Module):
     """The average of the predictions under several masks: images to log-probabilities, or to logits if those are
     averaged.
 
-    A classifier computes what comes before the first site once: there the batch is repeated for every mask. (Under
-    batch statistics, which TN uses, the copies then share them.) A network that segments runs once for every mask, for
-    its decoder also takes features from before the masks.
+    Every mask has a forward of its own, so that batch statistics (TN) are a mask's. A classifier computes what comes
+    before the first site once; a network that segments runs whole for every mask, for its decoder also takes features
+    from before the masks.
     """
 
     def __init__(
@@ -175,32 +175,31 @@ class MaskedEnsemble(nn.Module):
         self.num_masks = len(mask)
 
     def forward(self, images: Tensor) -> Tensor:
-        at_once = self.network.task == "classification" and self.num_masks > 1
-        logits, features = self.together(images) if at_once else self.in_turn(images)
-        weights = self.domain_classifier(features).softmax(1).T if self.domain_classifier else None
+        logits, features = self.members(images)
+        weights = self.domain_classifier(pooled(features)).softmax(1).T if self.domain_classifier else None
         return average(logits, self.averages, weights)
 
-    def in_turn(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits under each mask, (m, b, k, ...), one forward after the other, and what the first site got, (b, c)."""
-        members, features = zip(*(self.run(images, [number]) for number in range(self.num_masks)), strict=True)
-        return torch.stack(members), features[0]
+    def members(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits under each mask, (m, b, k, ...), and what the first site got."""
+        logits, features = self.run(images, 0)
+        members, smallest = [logits], self.network.encoder.minimum_size
+        for number in range(1, self.num_masks):
+            if self.network.task == "classification":
+                # The smallest image there can be passes what lies before the first site, where the known takes over.
+                members.append(self.run(images[:1, :, :smallest, :smallest], number, features)[0])
+            else:
+                members.append(self.run(images, number)[0])
+        return torch.stack(members), features
 
-    def together(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """As `in_turn`, in one forward whose batch grows at the first site."""
-        logits, features = self.run(images, list(range(self.num_masks)))
-        return logits.unflatten(0, (self.num_masks, len(images))), features
-
-    def run(self, images: Tensor, numbers: list[int]) -> tuple[Tensor, Tensor]:
-        """Logits (m b, k, ...) under the masks of these numbers, and what the first site got, pooled: (b, c)."""
-        which = torch.tensor(numbers, device=images.device).repeat_interleave(len(images))
+    def run(self, images: Tensor, number: int, known: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Logits (b, k, ...) under mask `number`, and what the first site got: `known` where that is given."""
         seen: list[Tensor] = []
 
         def at(name: str, activations: Tensor) -> Tensor:
             if name == self.first_site:
-                seen.append(pooled(activations))
-                if len(numbers) > 1:
-                    activations = activations.repeat(len(numbers), *(1 for _ in activations.shape[1:]))
-            return scale(activations, self.masks[name][which])
+                seen.append(activations if known is None else known)
+                activations = seen[0]
+            return scale(activations, self.masks[name][number].expand(len(activations), -1))
 
         transforms = {name: lambda activations, name=name: at(name, activations) for name in self.masks}
         with self.network.transformed(transforms):

@@ -6,9 +6,9 @@ from typing import cast
 from torch import Tensor, nn
 
 from raydg.methods.anchor import Anchor
-from raydg.methods.auxiliary import check_auxiliary_head, cross_entropies
+from raydg.methods.auxiliary import cross_entropies
 from raydg.methods.method import Extended, Method
-from raydg.models import Architecture, Network
+from raydg.models import Network
 from raydg.types import Episode
 
 
@@ -49,9 +49,6 @@ class ERM(Method):
         optional = {"auxiliary_loss": self.auxiliary_weight, "distance": self.distance_weight}
         used = tuple(name for name, weight in optional.items() if weight)
         return ("loss", "cross_entropy", *used) if used else ("loss",)
-
-    def check_model(self, model: Architecture) -> None:
-        check_auxiliary_head("ERM", self.auxiliary_weight, model)
 
     def wrap(self, network: Network, num_sources: int, num_classes: int) -> Network | Extended:
         return Anchored(network) if self.distance_weight or self.measure_distances else network

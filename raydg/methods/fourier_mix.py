@@ -58,6 +58,10 @@ class FourierMix(Method):
         legal = "'any' with one source domain"
         self.require(num_sources > 1 or self.partners == "any", "partners", legal)
 
+    @property
+    def needs_every_source(self) -> bool:
+        return self.partners == "other-domain"
+
     def losses(self, network: nn.Module, episode: Episode) -> dict[str, Tensor]:
         batch = episode.batch
         mixed = type(batch)(self.mix(batch.images, batch.domains), batch.labels, batch.domains)

@@ -72,6 +72,7 @@ class ISW(Method):
         self.require(self.trains != "decoder", "trains", "'both' or 'encoder': the penalty is the encoder's")
 
     def check_model(self, model: Architecture) -> None:
+        super().check_model(model)
         check_standardised(self, model)
 
     def wrap(self, network: Network, num_sources: int, num_classes: int) -> "Selective":

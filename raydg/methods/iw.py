@@ -47,6 +47,7 @@ class IW(Method):
         self.require(self.trains != "decoder", "trains", "'both' or 'encoder': the penalty is the encoder's")
 
     def check_model(self, model: Architecture) -> None:
+        super().check_model(model)
         check_standardised(self, model)
 
     def losses(self, network: nn.Module, episode: Episode) -> dict[str, Tensor]:

@@ -105,13 +105,22 @@ class Remembering(Extended):
 
     def scores(self, features: Tensor, memory: Tensor) -> Tensor:
         """Cosine of the features (b, c, h', w') at every position with the rows of the memory: (b, k, h', w')."""
-        rows = memory if self.normalised else F.normalize(memory, dim=1)
-        return torch.einsum("bchw,kc->bkhw", F.normalize(features, dim=1), rows.to(features.dtype))
+        rows = F.normalize(memory, dim=1).to(features.dtype)
+        return torch.einsum("bchw,kc->bkhw", F.normalize(features, dim=1), rows)
 
     def attention(self, scores: Tensor) -> Tensor:
         """The share of every row at every position (Eq. 4): softmax of the cosines, or a draw from it that Gumbel noise
-        makes (published code)."""
-        return F.gumbel_softmax(scores, dim=1) if self.gumbel else scores.softmax(1)
+        makes (published code).
+
+        In evaluation that is one draw for all images of a size, so that a prediction is a function of the image.
+        """
+        if not self.gumbel:
+            return scores.softmax(1)
+        if self.training:
+            return F.gumbel_softmax(scores, dim=1)
+        draw = torch.Generator().manual_seed(0)
+        uniform = torch.rand(scores.shape[1:], generator=draw, dtype=torch.float64).clamp(min=1e-12)
+        return (scores - (-uniform.log()).log().to(scores)).softmax(1)
 
     def written(self, features: Tensor) -> Tensor:
         """What is averaged into the memory, (b, c, h', w').

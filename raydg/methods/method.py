@@ -74,7 +74,20 @@ class Method(Value, ABC):
             )
 
     def check_model(self, model: Architecture) -> None:
-        """Raise a ValueError if a network of this architecture lacks what the method needs; builds at most a shape."""
+        """Raise a ValueError if a network of this architecture lacks what the method needs, or has an auxiliary head
+        that the method does not train; builds at most a shape."""
+        weight, has_head = getattr(self, "auxiliary_weight", 0.0), bool(getattr(model, "auxiliary", False))
+        if weight and not has_head:
+            raise ValueError(
+                f"{type(self).__name__}.auxiliary_weight is {weight}, but {type(model).__name__} has no auxiliary "
+                "head: set its auxiliary=True, where it has that field."
+            )
+        if has_head and not weight:
+            fix = "give it a weight" if hasattr(self, "auxiliary_weight") else "set it False"
+            raise ValueError(
+                f"{type(model).__name__}.auxiliary is True, but {type(self).__name__} has no loss for that head, which "
+                f"would never learn: {fix}."
+            )
 
     @property
     def needs_every_source(self) -> bool:

@@ -43,6 +43,7 @@ class MixStyle(Method):
         self.require(self.beta > 0, "beta", "above 0")
 
     def check_model(self, model: Architecture) -> None:
+        super().check_model(model)
         check_sites("MixStyle", self.sites, sites_of(model))
 
     def losses(self, network: nn.Module, episode: Episode) -> dict[str, Tensor]:

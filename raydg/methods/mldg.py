@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from raydg.methods.auxiliary import check_auxiliary_head, cross_entropies
+from raydg.methods.auxiliary import cross_entropies
 from raydg.methods.method import Method
-from raydg.models import Architecture, Network
+from raydg.models import Network
 from raydg.seeds import generator
 from raydg.types import Batch, Episode, Role
 
@@ -78,9 +78,6 @@ class MLDG(Method):
         pooled over the domains of a role. These are the defaults; the paper's own way is `MLDG(second_order=True,
         num_meta_train=2)`."""
         return cls(inner_lr=1e-3, second_order=False, num_meta_train=None, split_per="step", batchnorm="pooled")
-
-    def check_model(self, model: Architecture) -> None:
-        check_auxiliary_head(type(self).__name__, self.auxiliary_weight, model)
 
     def check_sources(self, num_sources: int) -> None:
         super().check_sources(num_sources)

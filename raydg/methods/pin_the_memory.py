@@ -48,9 +48,11 @@ class PinTheMemory(MLDG):
     pairs of rows of max(product, 0). "Encoder" is all before the site `context`, ASPP included. Inside an episode, M̂
     and M' use that episode's class means; the initial memory and Eq. 12 divide the sums over all episodes and ranks.
 
-    **Paper and code.** Where they differ there is an option; the defaults are the paper's, but for what the paper
-    leaves open and, as in MLDG, the order of the derivative; `reference` is the published code as it ran.
-    - Eq. 11 steps on L_dg alone; the published code adds the gradient of L_ds: `meta_train_weight`.
+    **Paper and code.** Where they differ there is an option. `paper` is the text's, `reference` the published code as
+    it ran; the defaults take the code's outer step, which is cheaper (first order, and so with L_ds in it), and for the
+    rest the paper's equations.
+    - Eq. 11 steps on L_dg alone; the published code adds the gradient of L_ds: `meta_train_weight`. Alone L_dg needs
+      the second order, for without it cohesion and divergence only shift the point that L_dg is measured at.
     - Eq. 9 steps the classifier G with the inner learning rate and leaves it; the code gives it the optimiser's step
       with all the rest: `classifier_steps_with`.
     - Eq. 4 is a softmax; the code draws its attention by Gumbel-softmax, in evaluation too, so that its predictions are
@@ -59,8 +61,11 @@ class PinTheMemory(MLDG):
     - The code gives the memory's rows length 1 after each writing, which Section 3.2 does not say but its "cosine
       similarity" needs: `normalise_memory`.
     - Eq. 7 sums the classification error over classes, the code averages: `classification`.
-    - Eq. 6 compares at the features' resolution, the code at the image's: `cohesion_at`.
+    - Eq. 6 compares at the features' resolution, the code at the image's: `cohesion_at`. Eq. 6 divides by all
+      positions, we by those that have a class, as the code's cross-entropy does.
     - The gradient of order two (Eq. 11, "M.L." in Table 7) is not what the code computes: `second_order`.
+
+    G's step follows from its gradient, which `Stage.clip_norm`, if there is one, scales with all others.
 
     Raises:
         ValueError: a weight, rate or momentum outside its range; part of the network frozen; per-domain BatchNorm; a
@@ -71,7 +76,7 @@ class PinTheMemory(MLDG):
     """Step of the look-ahead (the paper's alpha), a quarter of the outer one (B.2)."""
     inner_lr_relative: bool = True
     """Whether `inner_lr` is a multiple of the encoder's learning rate in the step, after the schedule."""
-    meta_train_weight: float = 0.0
+    meta_train_weight: float = 1.0
     """Weight of L_ds in the outer step: 0 in Eq. 11, 1 in the published code."""
     auxiliary_weight: float = 0.4
     """Weight of the loss of the network's auxiliary head (B.2)."""
@@ -102,9 +107,9 @@ class PinTheMemory(MLDG):
     """Resolution of L_coh: the features' (Eq. 6), or the image's (published code)."""
     classifier_steps_with: Literal["inner lr", "optimizer"] = "inner lr"
     """What moves G: a plain step of the inner learning rate (Eq. 9), or the optimiser (published code)."""
-    initial_passes: int = 1
-    """How many times the initial memory sees the training images: all of them once (Section 3.2); the published code's
-    two epochs of augmented crops are 2."""
+    initial_batches: int | None = None
+    """Steps' worth of augmented images that the initial memory is made of. None: all training images once (Section
+    3.2). The published code's are 1,486, whatever the number of images."""
 
     inferences: ClassVar[tuple[type[Inference], ...]] = (WithMemory,)
 
@@ -136,15 +141,26 @@ class PinTheMemory(MLDG):
         for name in ("cohesion_weight", "divergence_weight"):
             self.require(getattr(self, name) >= 0, name, "0 or more")
         self.require(0 <= self.momentum <= 1, "momentum", "0 to 1")
-        self.require(self.initial_passes >= 0, "initial_passes", "0 or more; 0 starts from an empty memory")
+        legal = "None or 0 and more; 0 starts from an empty memory"
+        self.require(self.initial_batches is None or self.initial_batches >= 0, "initial_batches", legal)
         self.require(self.trains == "both", "trains", "'both'")
         self.require(self.batchnorm == "pooled", "batchnorm", "'pooled'")
         self.require(self.memory or self.training == "meta", "training", "'meta' without memory; ERM is 'aggregate'")
         if self.training != "meta":
-            for name in ("meta_train_weight", "meta_test_weight", "second_order", "rewrite"):
-                default = type(self).__dataclass_fields__[name].default
-                legal = f"{default!r}, its default, where training is {self.training!r}: there is no look-ahead"
-                self.require(getattr(self, name) == default, name, legal)
+            no_look_ahead = ("meta_train_weight", "meta_test_weight", "second_order", "rewrite")
+            self._require_defaults(no_look_ahead, f"where training is {self.training!r}: there is no look-ahead")
+        if self.training == "aggregate":
+            self._require_defaults(("num_meta_train", "split_per"), "where training is 'aggregate': nothing is split")
+        if not self.memory:
+            own = [name for name in PinTheMemory.__annotations__ if name not in ("inferences", "memory")]
+            shared = MLDG.__dataclass_fields__.keys()
+            self._require_defaults([name for name in own if name not in shared], "where memory is False")
+        if not self.divergence_weight:
+            self._require_defaults(("classification", "classifier_steps_with"), "where divergence_weight is 0")
+        if self.memory and self.divergence_weight and self.training == "meta":
+            reached = self.classifier_steps_with == "inner lr" or self.meta_train_weight > 0 or self.second_order
+            legal = "'inner lr' at the first order without L_ds in the outer step: no gradient reaches G there"
+            self.require(reached, "classifier_steps_with", legal)
         if self.memory and not self._writer_learns:
             legal = "'none' with these weights and this rewriting, under which no gradient reaches it"
             self.require(self.writer == "none", "writer", legal)
@@ -156,6 +172,22 @@ class PinTheMemory(MLDG):
             return self.training == "episodic" or self.divergence_weight > 0
         from_divergence = self.divergence_weight > 0 and (self.meta_train_weight > 0 or self.second_order)
         return self.rewrite in ("encoder fixed", "nothing fixed") or from_divergence
+
+    def _require_defaults(self, names: Iterable[str], where: str) -> None:
+        """Refuse what would be read by nobody."""
+        for name in names:
+            default = type(self).__dataclass_fields__[name].default
+            self.require(getattr(self, name) == default, name, f"{default!r}, its default, {where}")
+
+    @property
+    def smallest_forward(self) -> Literal["one domain", "all domains"]:
+        return "all domains" if self.training == "aggregate" else super().smallest_forward
+
+    @classmethod
+    def paper(cls) -> Self:
+        """As the paper's equations say: the exact gradient of L_dg alone (Eq. 11, "M.L." in Table 7), G by the inner
+        step (Eq. 9), plain softmax, normalised input of U."""
+        return cls(meta_train_weight=0.0, second_order=True, writer="paper")
 
     @classmethod
     def reference(cls) -> Self:
@@ -170,7 +202,7 @@ class PinTheMemory(MLDG):
             classification="mean",
             cohesion_at="image",
             classifier_steps_with="optimizer",
-            initial_passes=2,
+            initial_batches=1486,
         )
 
     def check_model(self, model: Architecture) -> None:
@@ -191,7 +223,9 @@ class PinTheMemory(MLDG):
         return Remembering(network, num_classes, self.writer, self.normalise_memory, self.gumbel, classifier)
 
     def initial_steps(self, steps_of_a_pass: int) -> int:
-        return self.initial_passes * steps_of_a_pass if self.memory else 0
+        if not self.memory:
+            return 0
+        return steps_of_a_pass if self.initial_batches is None else self.initial_batches
 
     @torch.no_grad()
     def start(self, model: Network | Extended, episodes: Iterable[Episode], total: Total) -> None:

@@ -1,6 +1,7 @@
 """Averages of weights against the closed form of every weight's share."""
 
 import json
+from typing import Literal
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from raydg.domains.labels import IDD_LEVEL1, PACS_7
-from raydg.methods import DMG, ERM, MLDG, Averaged, GroupDRO, Method, Objective, PinTheMemory
+from raydg.methods import DMG, ERM, MLDG, Averaged, Extended, GroupDRO, Method, Objective, PinTheMemory
 from raydg.methods.averaged import WithAverage
 from raydg.models import Classifier, DeepLabV3Plus, Network, SmallNet
 from raydg.types import Batch, Episode
@@ -79,8 +80,8 @@ def test_swa_is_the_plain_mean_of_the_steps_that_count() -> None:
 
 @pytest.mark.parametrize("statistics", ["average", "own"])
 @pytest.mark.parametrize("inner", METHODS, ids=lambda method: type(method).__name__)
-def test_the_method_trains_as_without(inner: Method, statistics: str) -> None:
-    method = Averaged(method=inner, statistics=statistics)  # pyright: ignore[reportArgumentType]
+def test_the_method_trains_as_without(inner: Method, statistics: Literal["average", "own"]) -> None:
+    method = Averaged(method=inner, statistics="average" if isinstance(inner, DMG) else statistics)
     torch.manual_seed(1)
     ours = train(method, method.wrap(network(), 3, 3).double(), range(3))
     torch.manual_seed(1)
@@ -107,7 +108,7 @@ def test_own_statistics_are_those_of_its_own_activations() -> None:
 
 @pytest.mark.parametrize("inner", METHODS, ids=lambda method: type(method).__name__)
 def test_it_goes_on_bit_for_bit_from_a_checkpoint(inner: Method) -> None:
-    method = Averaged(method=inner, ema_rate=None, statistics="own")
+    method = Averaged(method=inner, ema_rate=None, statistics="average" if isinstance(inner, DMG) else "own")
     torch.manual_seed(1)
     whole = method.wrap(network(), 3, 3).double()
     train(method, whole, range(4))
@@ -189,3 +190,20 @@ def test_the_average_of_a_memory_has_the_memory_that_was_filled_before_the_first
     written = model.learning.get_buffer("memory")
     assert not torch.equal(written, filled)
     torch.testing.assert_close(model.average.get_buffer("memory"), 0.5 * filled + 0.5 * written)
+
+
+def test_a_classifier_that_the_method_moves_is_not_the_optimisers_either() -> None:
+    architecture = DeepLabV3Plus(SmallNet(4), aspp_channels=4, low_level_channels=4, decoder_channels=4)
+    inner = PinTheMemory(auxiliary_weight=0.0)
+    model = Averaged(method=inner).wrap(architecture.build(IDD_LEVEL1), 2, 7)
+    assert isinstance(model.learning, Extended)
+    assert [id(p) for p in model.extras()] == [id(p) for p in model.learning.extras()]
+    moved = {id(p) for name, p in model.named_parameters() if "classifier" in name and "decoder" not in name}
+    assert moved and moved.isdisjoint(map(id, model.extras()))
+    assert Averaged(method=ERM()).wrap(network(), 2, 7).extras() == []
+
+
+@pytest.mark.parametrize("method", [PinTheMemory(auxiliary_weight=0.0), DMG(), ERM(trains="decoder")], ids=str)
+def test_own_statistics_are_refused_where_another_forward_predicts(method: Method) -> None:
+    with pytest.raises(ValueError, match="statistics is 'own': it must be 'average' unless"):
+        Averaged(method=method, statistics="own", trains=method.trains)

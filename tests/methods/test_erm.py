@@ -43,7 +43,7 @@ def test_the_auxiliary_loss_is_weighted_and_reaches_its_head(network: Network) -
 
 
 def test_a_head_and_its_weight_go_together() -> None:
-    with pytest.raises(ValueError, match="auxiliary_weight is 0: the head would never learn"):
+    with pytest.raises(ValueError, match="ERM has no loss for that head, which would never learn: give it a weight"):
         ERM().check_model(MODEL)
     with pytest.raises(ValueError, match=r"auxiliary_weight is 0\.4, but DeepLabV3Plus has no auxiliary head"):
         ERM(auxiliary_weight=0.4).check_model(replace(MODEL, auxiliary=False))

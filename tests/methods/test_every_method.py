@@ -90,6 +90,14 @@ def gradients(method: Method, model: Network | Extended, given: Episode, bf16: b
 
 
 @pytest.mark.parametrize("case", CASES)
+def test_an_auxiliary_head_that_would_never_learn_is_refused(case: str) -> None:
+    method, architecture = CASES[case]
+    backbone = SmallNet(8, norm="robustnet") if architecture is WHITENED else SmallNet(8)
+    with pytest.raises(ValueError, match=r"auxiliary is True, but \w+ has no loss for that head"):
+        method.check_model(DeepLabV3Plus(backbone, auxiliary=True))
+
+
+@pytest.mark.parametrize("case", CASES)
 def test_what_learns_receives_a_gradient_and_nothing_else_does(case: str) -> None:
     method, architecture = CASES[case]
     model = build(method, architecture)

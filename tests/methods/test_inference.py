@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from raydg.adaptation import Adaptation, IaBN, TargetNorm
 from raydg.domains.labels import IDD_LEVEL1, PACS_7
 from raydg.methods import (
     DMG,
@@ -139,24 +140,30 @@ def test_with_one_source_there_is_one_prediction(masked: Masked) -> None:
         torch.testing.assert_close(found, expected)
 
 
-def test_the_trunk_before_the_first_mask_runs_once(masked: Masked) -> None:
-    sizes = []
-    for part in (masked.network.encoder.block1, masked.network.encoder.block2, masked.network.decoder):
-        part.register_forward_hook(lambda module, inputs, output: sizes.append(len(output)))
-    for inference, expected in ((PredEns(), [2, 6, 6]), (WeightedPredEns(), [2, 6, 6]), (MaskEns(), [2, 2, 2])):
+def test_the_trunk_before_the_first_mask_sees_the_images_once(masked: Masked) -> None:
+    encoder, sizes = masked.network.encoder, []
+    encoder.block1.register_forward_hook(lambda module, inputs, output: sizes.append(tuple(inputs[0].shape)))
+    full = tuple(encoder.stem(IMAGES).shape)
+    for inference, others in ((PredEns(), 2), (WeightedPredEns(), 2), (MaskEns(), 0)):
         sizes.clear()
         probabilities(masked, inference)
-        assert sizes == expected
+        assert sizes[0] == full and len(sizes) == 1 + others
+        assert all(b == 1 and h * w < full[2] * full[3] for b, _, h, w in sizes[1:])
 
 
-def test_one_forward_after_the_other_says_the_same(masked: Masked) -> None:
-    module = PredEns().module(masked, SOURCES, None)
-    for one, other in zip(module.together(IMAGES), module.in_turn(IMAGES), strict=True):
-        torch.testing.assert_close(one, other)
+@pytest.mark.parametrize("adaptation", [TargetNorm(batch_size=2), TargetNorm(batch_size=1), IaBN(0.3)], ids=str)
+def test_statistics_of_the_target_are_each_masks_own(masked: Masked, adaptation: Adaptation) -> None:
+    """TN's batch stays its batch: members do not share statistics, nor are they too many for it."""
+    members = []
+    for source in SOURCES:
+        module = OneMask(source=source).module(masked, SOURCES, None)
+        members.append(adaptation.predictor(module)(IMAGES))
+    together = adaptation.predictor(PredEns().module(masked, SOURCES, None))(IMAGES)
+    torch.testing.assert_close(together, torch.stack(members).mean(0))
 
 
 @pytest.mark.parametrize("backbone", [ResNet(18), AlexNet(), SqueezeNet("1.1"), SmallNet(8)], ids=str)
-def test_whatever_the_names_of_its_sites_a_network_grows_its_batch_at_the_first(backbone: Backbone) -> None:
+def test_whatever_the_names_of_its_sites_the_masks_begin_at_the_first(backbone: Backbone) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = DMG().wrap(Classifier(backbone).build(PACS_7), 3, 7).double().eval()

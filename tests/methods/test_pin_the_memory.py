@@ -38,6 +38,8 @@ def architecture(auxiliary: bool = False) -> DeepLabV3Plus:
 def pin(**changes: Any) -> PinTheMemory:
     """With weights large enough that every term shows in the gradient."""
     given = {"auxiliary_weight": 0.0, "cohesion_weight": 0.3, "divergence_weight": 0.4, "inner_lr": 0.5}
+    if changes.get("training", "meta") == "meta":
+        given["meta_train_weight"] = 0.0
     return PinTheMemory(**given | changes)
 
 
@@ -290,7 +292,7 @@ def test_without_memory_it_is_mldg() -> None:
 @pytest.mark.parametrize("auxiliary_weight", [0.0, 0.4])
 @pytest.mark.parametrize("preset", ["paper", "reference"])
 def test_every_parameter_learns(preset: str, auxiliary_weight: float) -> None:
-    method = PinTheMemory() if preset == "paper" else PinTheMemory.reference()
+    method = PinTheMemory.paper() if preset == "paper" else PinTheMemory.reference()
     method = replace(method, auxiliary_weight=auxiliary_weight)
     model = build(method)
     torch.manual_seed(5)
@@ -396,7 +398,7 @@ def test_predictions_read_the_memory_and_do_not_write_it() -> None:
 
 
 def test_gumbel_attention_is_random_and_on_average_the_plain_one_less_sharp() -> None:
-    model = build(pin(gumbel=True)).eval()
+    model = build(pin(gumbel=True))
     scores = torch.tensor([2.0, 0.0, -1.0, 0.5]).view(1, K, 1, 1).expand(20000, K, 1, 1)
     torch.manual_seed(0)
     drawn = model.attention(scores)
@@ -405,6 +407,15 @@ def test_gumbel_attention_is_random_and_on_average_the_plain_one_less_sharp() ->
     # The Gumbel-max property: the largest share falls on a row as often as softmax says.
     often = F.one_hot(drawn[:, :, 0, 0].argmax(1), K).double().mean(0)
     torch.testing.assert_close(often, scores[0, :, 0, 0].double().softmax(0), atol=0.02, rtol=0)
+
+
+def test_gumbel_predictions_are_a_function_of_the_image() -> None:
+    model = build(pin(gumbel=True)).eval()
+    images = episode().batch.images
+    together = model(images)
+    torch.manual_seed(1)
+    torch.testing.assert_close(torch.cat([model(image[None]) for image in images]), together)
+    assert not torch.allclose(together, build(pin()).eval()(images))
 
 
 def test_parameters_and_multiplications_are_the_papers() -> None:
@@ -429,7 +440,14 @@ def test_parameters_and_multiplications_are_the_papers() -> None:
         ({"training": "aggregate", "second_order": True}, "second_order is True.*no look-ahead"),
         ({"training": "episodic", "rewrite": "off"}, "rewrite is 'off'.*no look-ahead"),
         ({"rewrite": "off", "divergence_weight": 0.0}, "writer is 'published'.*no gradient reaches it"),
-        ({"rewrite": "all fixed"}, "writer is 'published'.*no gradient reaches it"),
+        ({"rewrite": "all fixed", "meta_train_weight": 0.0}, "writer is 'published'.*no gradient reaches it"),
+        (
+            {"classifier_steps_with": "optimizer", "meta_train_weight": 0.0},
+            "classifier_steps_with is 'optimizer'.*no gradient reaches G",
+        ),
+        ({"training": "aggregate", "num_meta_train": 1}, "num_meta_train is 1.*nothing is split"),
+        ({"memory": False, "momentum": 0.5}, "momentum is 0.5: it must be 0.8, its default, where memory is False"),
+        ({"divergence_weight": 0.0, "classification": "mean"}, "classification is 'mean'.*divergence_weight is 0"),
         ({"trains": "decoder"}, "trains is 'decoder'"),
         ({"batchnorm": "per-domain", "auxiliary_weight": 0.0}, "batchnorm is 'per-domain'"),
     ],
