@@ -115,7 +115,8 @@ class MLDG(Method):
         terms = {name: term.detach() for name, term in terms.items()}
         state = fast | copied_buffers
         meta_test_loss = look_ahead(network, state, lambda moved: self.meta_test(moved, episode, terms))
-        v = torch.autograd.grad(meta_test_loss, list(fast.values()), materialize_grads=True)
+        weighed = self.meta_test_weight * meta_test_loss  # weighed before, its gradient needs no pass of its own
+        v = torch.autograd.grad(weighed, list(fast.values()), materialize_grads=True)
 
         if self.second_order:  # the transpose of dθ'/dθ = I - inner_lr H, applied to v
             hessian_v = torch.autograd.grad(g, theta, grad_outputs=v, materialize_grads=True)
@@ -140,8 +141,10 @@ class MLDG(Method):
         return self.error(network, episode.of_role("meta-test"))
 
     def joined(self, parameter: str, meta_train_gradient: Tensor, meta_test_gradient: Tensor) -> Tensor:
-        """The gradient of a parameter, given by name."""
-        return self.meta_train_weight * meta_train_gradient + self.meta_test_weight * meta_test_gradient
+        """The gradient of a parameter, given by name; that of L_dg comes with its weight."""
+        if not self.meta_train_weight:
+            return meta_test_gradient
+        return torch.add(meta_test_gradient, meta_train_gradient, alpha=self.meta_train_weight)
 
     def error(self, network: nn.Module, batch: Batch) -> Tensor:
         """Cross-entropy, with that of the auxiliary head where it has a weight."""
