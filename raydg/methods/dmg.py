@@ -52,7 +52,8 @@ class DMG(Method):
     """Whether the network's own dropout is on beside the masks."""
     domain_classifier: bool = False
     """Whether a linear layer learns beside to tell the sources apart by the pooled features in front of the first mask,
-    which `WeightedPredEns` needs. It gets them detached, so the network and its masks do not notice (but for `Stage.clip_norm`, which counts it)."""
+    which `WeightedPredEns` needs. It gets them detached, so the network and its masks do not notice, unless
+    `Stage.clip_norm` counts its gradient among theirs."""
     averages: Averages = "probabilities"
     """What the method's own inference, `PredEns`, averages."""
     validates_with: Literal["soft", "greedy"] = "soft"
