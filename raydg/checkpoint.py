@@ -6,6 +6,8 @@ at all.
     metrics.jsonl                        one line per step: losses, learning rate, seconds; and one per checkpoint with
                                          what its method measures, if anything
     targets.jsonl                        one line per score on a target or in-domain, after selection
+    records/*.npz                        the counts of every image behind such lines; in a folder of that name the parts
+                                         of an evaluation that is not done
     checkpoints/step_000100/
         model.safetensors                weights and buffers
         training.pt                      optimiser state, loaded with weights_only=True
@@ -139,6 +141,10 @@ class RunFolder:
     @property
     def targets(self) -> Path:
         return self.path / "targets.jsonl"
+
+    @property
+    def records(self) -> Path:
+        return self.path / "records"
 
     def checkpoints(self) -> list[Checkpoint]:
         """Every whole checkpoint, by step."""

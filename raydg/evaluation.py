@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from raydg.calibration import Calibration, Cells
 from raydg.types import Task, ignore_label
 from raydg.values import Value, conform, decode, encode
 
@@ -160,6 +161,39 @@ def _divide(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     return np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=np.asarray(whole) > 0)
 
 
+AS_VALIDATED = "as validated"
+"""Label of the view of an image that validation has: `Experiment.evaluation_size`, else the whole image."""
+
+
+@dataclass(frozen=True)
+class Histogram(Value):
+    """`Calibration.to_json()`, as a row carries it."""
+
+    cells: Cells
+    """By true class, bin, and count, confidence, correct."""
+    gaps: tuple[int, ...]
+    """By true class."""
+
+
+@dataclass(frozen=True)
+class Cost(Value):
+    """What a prediction took; of the machine, not of the model alone.
+
+    Raises:
+        ValueError: a time that is negative or not finite.
+    """
+
+    seconds_per_image: float
+    """Median over the images of the seconds of the image's forward divided by its images, decoding and counting left
+    out. Variants of an adaptation come from one run, and each carries the time of the whole."""
+    measured_on: str
+    """Processor, threads, arithmetic and the size of the images."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require(0 <= self.seconds_per_image < float("inf"), "seconds_per_image", "0 or more, and finite")
+
+
 @dataclass(frozen=True)
 class Row(Value):
     """What one evaluation produced: one checkpoint, predicting in one way, counted on one split of one domain.
@@ -186,6 +220,14 @@ class Row(Value):
     """Images counted."""
     counts: Counts
     """`Confusion.to_json()`: truth by prediction."""
+    protocol: str = AS_VALIDATED
+    """Label of what was shown of an image."""
+    histogram: Histogram | None = None
+    """Confidence of the predictions; None for validation, which counts hits alone."""
+    record: str | None = None
+    """File with the counts of every image (`raydg.records.Record`), below the run's folder."""
+    cost: Cost | None = field(default=None, compare=False)
+    """Time of a prediction; two rows are equal whatever they took."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -193,6 +235,16 @@ class Row(Value):
         self.require(self.order >= 0, "order", "at least 0")
         self.require(self.num_images > 0, "num_images", "at least 1")
         Confusion.from_json(self.counts)
+        if self.calibration is not None and self.calibration.num_classes != len(self.counts):
+            raise ValueError(
+                f"Row.histogram has {self.calibration.num_classes} classes and Row.counts {len(self.counts)}: "
+                "they must be of one label space."
+            )
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """The histogram, ready to be added and scored."""
+        return Calibration.from_json(self.histogram.cells, self.histogram.gaps) if self.histogram else None
 
     @property
     def confusion(self) -> Confusion:

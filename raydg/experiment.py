@@ -17,8 +17,9 @@ from raydg.methods import Inference, Method
 from raydg.models import Architecture
 from raydg.optimization import Optimizer, Poly, Schedule
 from raydg.plan import Sampling
+from raydg.protocol import Protocol, Resized, WholeImage
 from raydg.seeds import fold
-from raydg.values import Value, conform, encode, fingerprint, hints
+from raydg.values import Value, conform, encode, fingerprint, hints, subclasses
 
 Selection = Literal["source-validation", "development", "last"]
 
@@ -97,6 +98,10 @@ class Experiment(Value):
     evaluation_size: tuple[int, int] | None = None
     """Height and width, pixels, that an image is resized to before it is predicted, or None for its own; scores are at
     the label's own size either way. Classifiers need it."""
+    protocol: Protocol | None = None
+    """How targets and in-domain images are shown to the network after selection, and what of their labels counts, as
+    papers differ in it; None: as in validation, which follows `evaluation_size`. Validation never uses it, so one
+    training may be judged by several."""
     selection: Selection = "source-validation"
     """Which checkpoint of the last stage is judged: the best mean over the sources' validation splits, the best on the
     development domain, or the last."""
@@ -136,7 +141,7 @@ class Experiment(Value):
         )
         self.require(scored is None or self.label_space.task == "segmentation", "scored_classes", "None for images")
         self.require(len(self.adaptations) >= 1, "adaptations", "at least one; TrainBN() is plain inference")
-        labels = [adaptation.label for adaptation in self.adaptations]
+        labels = [label for adaptation in self.adaptations for label in adaptation.variants]
         self.require(len(set(labels)) == len(labels), "adaptations", "adaptations with labels that differ")
         self.require(self.inferences is None or len(self.inferences) >= 1, "inferences", "None or at least one")
         labels = [inference.label for inference in self.inferences or ()]
@@ -179,6 +184,12 @@ class Experiment(Value):
             raise ValueError(
                 "Experiment.evaluation_size is None: a classifier needs the height and width of its test images."
             )
+        if self.model.task == "classification" and self.protocol is not None and not self.protocol.one_size:
+            fitting = ", ".join(sorted(cls.__name__ for cls in subclasses(Protocol) if cls.one_size))
+            raise ValueError(
+                f"Experiment.protocol is {type(self.protocol).__name__}: a classifier needs images of one size. "
+                f"Take None or one of {fitting}."
+            )
         for stage in self.stages:
             stage.method.check_sources(len(self.sources))
             stage.method.check_model(self.model)
@@ -220,6 +231,21 @@ class Experiment(Value):
         return self.inferences or (self.stages[-1].method.default_inference(),)
 
     @property
+    def validation_protocol(self) -> Protocol:
+        """What validation shows of an image."""
+        return Resized(*self.evaluation_size) if self.evaluation_size else WholeImage()
+
+    @property
+    def scored_protocol(self) -> Protocol:
+        """What is shown of an image of a target, or in-domain."""
+        return self.protocol or self.validation_protocol
+
+    @property
+    def variants(self) -> tuple[str, ...]:
+        """Labels of all results that the adaptations give, in order."""
+        return tuple(label for adaptation in self.adaptations for label in adaptation.variants)
+
+    @property
     def result_after(self) -> int:
         """The step at which the last stage begins: checkpoints of later steps are results, earlier ones a way there."""
         return self.steps - self.stages[-1].steps
@@ -253,7 +279,7 @@ class Experiment(Value):
         """SHA-256 of what decides the trained weights and their validation scores: all but the name, what judges them,
         and what is kept."""
         judging = {"name", "targets", "target_splits", "in_domain_splits", "scored_classes", "inferences"}
-        judging |= {"adaptations", "selection", "keep_checkpoints"}
+        judging |= {"adaptations", "protocol", "selection", "keep_checkpoints"}
         return fingerprint({f.name: encode(getattr(self, f.name)) for f in fields(self) if f.name not in judging})
 
     def fold(self, *parts: int | str) -> int:

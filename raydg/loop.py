@@ -266,10 +266,11 @@ def validate(
         if predictor is None or inference.knows_domain:
             predictor = adaptation.predictor(inference.module(model, experiment.source_names, domain.name))
         splits = (VALIDATION,) if VALIDATION in domain.splits else domain.splits
-        batches = scoring_batches(domain, splits, adaptation, experiment.evaluation_size, experiment.seed, 0)
+        protocol = experiment.validation_protocol
+        batches = scoring_batches(domain, splits, adaptation, protocol, experiment.seed, 0)
         total = Confusion.empty(experiment.label_space.num_classes)
         for batch in batches[rank::world_size]:
-            total = total + count(predictor, domain, batch, experiment.evaluation_size, device, dtype)
+            total = total + count(predictor, domain, batch, protocol, device, dtype)
         counts = torch.from_numpy(total.counts.copy()).to(device)
         if dist.is_initialized():
             dist.all_reduce(counts)

@@ -1,15 +1,17 @@
 """Tables and pictures of what was scored: every number with its rule, its classes, its seeds and the meaning of its
 ±."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from raydg.calibration import Calibration
 from raydg.domains.labels import IGNORE, LabelSpace
-from raydg.evaluation import Row
+from raydg.evaluation import Cost, Row
 from raydg.experiment import Experiment
 from raydg.selection import STANDARD_ERROR, Estimate, mean_and_standard_error
 
@@ -22,6 +24,12 @@ IN_DOMAIN = "{} (in-domain)"
 
 WORDS = ("method", "inference", "adaptation", "sees")
 """Headings of the columns that hold no scores."""
+
+ECE_BINS = 15
+"""Bins of the calibration error in tables and diagrams."""
+
+ECE, MILLISECONDS = "ECE", "ms/image"
+"""Headings of what stands beside the scores, where it was measured."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +44,11 @@ class Table:
     validation splits; under `IN_DOMAIN`, of a source's held-out splits."""
     sees: dict[str, str]
     notes: tuple[str, ...]
+    calibration: dict[tuple[str, str, str], Estimate]
+    """Mean over the targets of the expected calibration error, percent, over seeds, by (experiment, inference,
+    adaptation); what was not scored on all its targets by every seed is missing."""
+    seconds: dict[tuple[str, str, str], float]
+    """Median seconds per image over targets, orders and seeds, likewise."""
 
     @property
     def columns(self) -> list[str]:
@@ -53,7 +66,12 @@ class Table:
 
     def header(self) -> list[str]:
         average = ["mean"] if len(self.targets) > 1 else []
-        return [*self.words, *self.columns, *average]
+        return [*self.words, *self.columns, *average, *self.beside]
+
+    @property
+    def beside(self) -> list[str]:
+        """The columns beside the scores that have anything to show."""
+        return [name for name, found in ((ECE, self.calibration), (MILLISECONDS, self.seconds)) if found]
 
     def lines(self) -> list[list[str]]:
         """The body as text, in the order of the header."""
@@ -64,6 +82,11 @@ class Table:
             if len(self.targets) > 1:
                 whole = all(target in cells for target in self.targets)
                 line.append(f"{np.mean([cells[target].mean for target in self.targets]):.2f}" if whole else "")
+            key = name, inference, adaptation
+            if self.calibration:
+                line.append(_text(self.calibration.get(key)))
+            if self.seconds:
+                line.append(f"{1000 * self.seconds[key]:.4g}" if key in self.seconds else "")
             lines.append(line)
         return lines
 
@@ -128,7 +151,12 @@ def table(title: str, scored: Sequence[tuple[Experiment, Sequence[Row]]], rule: 
         )
     space = experiments[0].label_space
     targets = tuple(dict.fromkeys(target for experiment in experiments for target in experiment.targets))
-    sees = {adaptation.label: adaptation.sees for experiment in experiments for adaptation in experiment.adaptations}
+    sees = {
+        variant: adaptation.sees
+        for experiment in experiments
+        for adaptation in experiment.adaptations
+        for variant in adaptation.variants
+    }
 
     by_seed: dict[tuple[str, str, str], dict[str, dict[int, list[Row]]]] = {}
     for experiment, rows in scored:
@@ -150,6 +178,22 @@ def table(title: str, scored: Sequence[tuple[Experiment, Sequence[Row]]], rule: 
         + f"{row.domain} {row.split} ({row.num_images} images)"
         for row in judged
     }
+    on_targets: dict[tuple[str, str, str], dict[int, dict[str, list[Row]]]] = {}
+    for key, columns in by_seed.items():
+        for target in targets:
+            for seed, rows in columns.get(target, {}).items():
+                on_targets.setdefault(key, {}).setdefault(seed, {})[target] = rows
+    calibration, seconds, costs = {}, {}, []
+    for key, of_seeds in on_targets.items():
+        aims = {target for e in experiments if e.name == key[0] for target in e.targets}
+        found = [row for of_target in of_seeds.values() for rows in of_target.values() for row in rows]
+        # A mean over some targets, or over other seeds on each, would not compare.
+        if all(row.histogram for row in found) and all(of_target.keys() == aims for of_target in of_seeds.values()):
+            calibration[key] = mean_and_standard_error([_ece(of, experiments[0]) for of in of_seeds.values()])
+        timed = [row.cost for row in found if row.cost]
+        if timed:
+            seconds[key] = median(cost.seconds_per_image for cost in timed)
+            costs += timed
     seeds = sorted({experiment.seed for experiment in experiments})
     metric = "mIoU" if space.task == "segmentation" else "accuracy"
     notes = (
@@ -160,8 +204,44 @@ def table(title: str, scored: Sequence[tuple[Experiment, Sequence[Row]]], rule: 
         f"seeds {', '.join(map(str, seeds))}; "
         + (STANDARD_ERROR if len(seeds) > 1 else "one run each, so no ± can be given")
         + ("; random orders of the batches are averaged first" if any(row.order for row in judged) else ""),
+        *_protocol_notes(experiments),
+        *((_ECE_NOTE,) if calibration else ()),
+        *((_cost_note(costs),) if costs else ()),
     )
-    return Table(title, targets, cells, sees, notes)
+    return Table(title, targets, cells, sees, notes, calibration, seconds)
+
+
+_ECE_NOTE = (
+    f"{ECE} is the expected calibration error in percent, in {ECE_BINS} bins over all that counts of a target, mean "
+    "over targets"
+)
+
+
+def _protocol_notes(experiments: Sequence[Experiment]) -> list[str]:
+    """How images were shown, where it differs from validation."""
+    labels = {e.name: e.protocol.label for e in experiments if e.protocol}
+    if not labels:
+        return []
+    alike = len(set(labels.values())) == 1 and len(labels) == len({e.name for e in experiments})
+    shown = next(iter(labels.values())) if alike else ", ".join(f"{name}: {label}" for name, label in labels.items())
+    return [f"images of targets were shown as: {shown}"]
+
+
+def _cost_note(costs: Sequence[Cost]) -> str:
+    on = sorted({cost.measured_on for cost in costs})
+    return (
+        f"{MILLISECONDS} is the median time of a prediction, of all variants of an adaptation together, without "
+        f"decoding and counting, on {'; '.join(on)}"
+    )
+
+
+def _ece(of_targets: Mapping[str, Sequence[Row]], experiment: Experiment) -> float:
+    """A seed's mean over targets of the mean over orders, percent."""
+    means = []
+    for rows in of_targets.values():
+        errors = [row.calibration.ece(ECE_BINS, experiment.scored_ids) for row in rows if row.calibration]
+        means.append(float(np.mean(errors)))
+    return float(np.mean(means))
 
 
 def averaged(experiment: Experiment) -> str:
@@ -227,7 +307,59 @@ def picture_grid(columns: Sequence[Column], path: Path, cell_width: int = 320) -
                 at = (left + cell_width / 2, top + heights[row] + captions / 2)
                 draw.text(at, column.captions[row], fill="black", font=font, anchor="mm")
             top += heights[row] + gap + captions
+    _save(grid, path)
+
+
+def reliability_diagrams(found: Mapping[str, Calibration], path: Path, side: int = 300) -> None:
+    """Write a PNG of one reliability diagram per title: accuracy over confidence in `ECE_BINS` bins.
+
+    Bars are accuracies, red what they miss of the bin's mean confidence or, where the bar is over it, exceed; the line
+    is perfect calibration. The share of the predictions in each bin stands below as a grey bar.
+
+    Args:
+        found: by title.
+        path: of the PNG; its folder is made.
+        side: of a diagram, px.
+
+    Raises:
+        ValueError: nothing was found.
+    """
+    if not found:
+        raise ValueError("There is no calibration to draw: run `evaluate` first.")
+    gap, head, shares = 24, 50, 40
+    columns = min(4, len(found))
+    rows = -(-len(found) // columns)
+    cell = side + gap, side + head + shares + gap
+    picture = Image.new("RGB", (columns * cell[0] + gap, rows * cell[1] + gap), "white")
+    draw, font = ImageDraw.Draw(picture), ImageFont.load_default(size=13)
+    for number, (title, calibration) in enumerate(found.items()):
+        left, top = gap + number % columns * cell[0], gap + number // columns * cell[1] + head
+        bottom = top + side
+        error = calibration.ece(ECE_BINS)
+        for line, text in enumerate((title, f"{ECE} {error:.2f} %")):
+            draw.text((left, top - head + 18 * line), text, fill="black", font=font)
+        bins = calibration.bins(ECE_BINS)
+        most = bins[:, 0].max()
+        for i, (count, confidence, accuracy) in enumerate(bins):
+            if not count:
+                continue
+            x = left + round(i * side / ECE_BINS), left + round((i + 1) * side / ECE_BINS) - 1
+            reach, right = bottom - round(confidence * side), bottom - round(accuracy * side)
+            draw.rectangle((x[0], min(right, bottom), x[1], bottom), fill=BAR)
+            draw.rectangle((x[0], min(reach, right), x[1], max(reach, right)), fill=GAP)
+            draw.rectangle((x[0], bottom + 4, x[1], bottom + 4 + round(count / most * (shares - 8))), fill=SHARE)
+        draw.line((left, bottom, left + side, top), fill="black")
+        draw.rectangle((left, top, left + side, bottom), outline="black")
+    _save(picture, path)
+
+
+BAR, GAP, SHARE = (70, 120, 190), (220, 70, 60), (160, 160, 160)
+"""Colours of a reliability diagram."""
+
+
+def _save(picture: Image.Image, path: Path) -> None:
+    """Put a PNG in place, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.unfinished.png")
-    grid.save(unfinished)
+    picture.save(unfinished)
     unfinished.replace(path)

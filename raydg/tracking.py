@@ -231,13 +231,19 @@ def step_metrics(line: dict[str, float]) -> list[Metric]:
 def row_metrics(
     row: Row, classes: Sequence[str], task: Task, scored: Sequence[int] | None = None, own: str | None = None
 ) -> list[Metric]:
-    """A row's headline score and per-class scores, in percent, under names that say role, domain, inference, adaptation
-    and order. The inference labelled `own`, the method's, goes without saying, so that methods compare by name."""
+    """A row's headline score, per-class scores and calibration errors, in percent, and its cost, under names that say
+    role, domain, inference, adaptation and order. The inference labelled `own`, the method's, goes without saying, so
+    that methods compare by name."""
     way = "" if row.inference == own else f"/{metric_name(row.inference)}"
     name = f"{row.role}/{row.domain}{way}/{metric_name(row.adaptation)}" + (f"/order {row.order}" if row.order else "")
     headline = "mIoU" if task == "segmentation" else "accuracy"
     per_class = row.confusion.iou() if task == "segmentation" else row.confusion.class_accuracy()
     scores = {headline: row.confusion.score(task, scored)}
+    if row.calibration:
+        scores |= {f"ECE {bins} bins": row.calibration.ece(bins, scored) for bins in (10, 15)}
+        scores["per-image per-class ECE"] = row.calibration.per_image_per_class_ece(scored)
+    if row.cost:
+        scores["ms per image"] = 1000 * row.cost.seconds_per_image
     scores |= {f"per class/{label}": 100 * float(score) for label, score in zip(classes, per_class, strict=True)}
     return [Metric(f"{name}/{metric_name(key)}", value, _now(), row.step) for key, value in scores.items()]
 

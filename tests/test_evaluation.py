@@ -1,11 +1,13 @@
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from raydg.evaluation import Confusion, Row, from_lines, to_lines
+from raydg.calibration import Calibration
+from raydg.evaluation import Confusion, Cost, Histogram, Row, from_lines, to_lines
 from raydg.methods.method import cross_entropy
 from raydg.types import IGNORE
 from raydg.values import decode, encode
@@ -221,6 +223,20 @@ def test_rows_survive_json_and_json_lines():
 def test_a_row_carries_its_counts():
     confusion = Confusion(np.array([[3, 1], [0, 4]]))
     assert row(counts=confusion.to_json()).confusion == confusion
+
+
+def test_a_row_carries_its_confidence_and_cost_and_is_equal_whatever_it_took():
+    ids = torch.tensor([0, 0, 1])
+    calibration = Calibration.of(ids, ids, torch.tensor([0.5, 0.7, 1.0]), 2)
+    measured = row(histogram=Histogram(*calibration.to_json()), cost=Cost(0.5, "a CPU"), protocol="windows")
+    (back,) = from_lines(to_lines([measured]))
+    assert back == measured and back.calibration == calibration and back.cost == Cost(0.5, "a CPU")
+    assert replace(measured, cost=Cost(9, "a GPU")) == measured != row(protocol="windows")
+    assert row().calibration is None
+    with pytest.raises(ValueError, match=r"Row.histogram has 3 classes and Row.counts 2"):
+        row(histogram=Histogram(*Calibration.empty(3).to_json()))
+    with pytest.raises(ValueError, match=r"Cost.seconds_per_image is -1.0: it must be 0 or more, and finite"):
+        Cost(-1, "a CPU")
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from raydg.methods import DMG, ERM, MLDG, KnownDomain, MaskEns, OneMask, Plain, 
 from raydg.models import Classifier, DeepLabV3Plus, SmallNet, SqueezeNet
 from raydg.optimization import SGD, AdamW, Cosine, Exponential, Poly
 from raydg.plan import Sampling
+from raydg.protocol import Capped, CenterCrop, Resized, WholeImage
 from raydg.resources import Resources
 from raydg.values import Value, decode, encode
 
@@ -83,6 +84,15 @@ def test_fingerprints_are_equal_in_a_process_with_other_hashes() -> None:
     assert printed == own
 
 
+def test_targets_are_shown_as_in_validation_unless_a_protocol_says_otherwise() -> None:
+    assert EXPERIMENT.validation_protocol == EXPERIMENT.scored_protocol == Resized(64, 128)
+    assert replace(EXPERIMENT, evaluation_size=None).scored_protocol == WholeImage()
+    cropped = replace(EXPERIMENT, protocol=CenterCrop(32))
+    assert (cropped.validation_protocol, cropped.scored_protocol) == (Resized(64, 128), CenterCrop(32))
+    assert decode(Experiment, json.loads(json.dumps(encode(cropped)))) == cropped
+    assert override(cropped, "CenterCrop.size_px", "16").protocol == CenterCrop(16)
+
+
 def test_how_an_experiment_runs_is_no_part_of_it() -> None:
     inside = {setting.path.rpartition(".")[2] for setting in settings(EXPERIMENT)}
     assert not inside & {field.name for field in fields(Resources)}
@@ -100,6 +110,7 @@ def test_how_an_experiment_runs_is_no_part_of_it() -> None:
         {"keep_checkpoints": 2},
         {"inferences": (Plain(),)},
         {"in_domain_splits": ("val",)},
+        {"protocol": CenterCrop(32)},
     ],
 )
 def test_what_only_judges_leaves_the_training_as_it_is(change: dict[str, Any]) -> None:
@@ -150,6 +161,10 @@ PROPORTIONAL = Sampling(2, balance="proportional")
         (
             {**SQUEEZENET, "adaptations": (TrainBN(),), "evaluation_size": None},
             "evaluation_size is None: a classifier needs the height and width",
+        ),
+        (
+            {**SQUEEZENET, "adaptations": (TrainBN(),), "protocol": Capped()},
+            "protocol is Capped: a classifier needs images of one size.* None or one of CenterCrop, Resized, Square",
         ),
         ({"label_space": PACS_7}, "model is for segmentation, but the label space 'pacs7' is for classification"),
         ({"name": "a/b"}, r"Experiment\.name is 'a/b': it must be a word or two without a slash"),

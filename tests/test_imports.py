@@ -21,7 +21,8 @@ BELOW = {
     "models": FOUNDATION | {"domains"},
     "methods": FOUNDATION | {"domains", "models"},
     "adaptation": FOUNDATION | {"domains", "models"},
-    "evaluation": FOUNDATION | {"domains"},
+    "calibration": FOUNDATION,
+    "evaluation": FOUNDATION | {"domains", "calibration"},
 }
 """What each part of the core may import from raydg, itself apart."""
 

@@ -7,18 +7,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from raydg.adaptation import TargetNorm, TrainBN
 from raydg.augmentation import Augmentation, Resize
+from raydg.calibration import Calibration
 from raydg.domains.labels import IGNORE, LabelSpace
-from raydg.evaluation import Row
+from raydg.evaluation import Cost, Histogram, Row
 from raydg.experiment import Experiment, Stage
 from raydg.methods import DMG, ERM, MaskEns, PredEns
 from raydg.models import Classifier, DeepLabV3Plus, SmallNet
 from raydg.optimization import SGD
 from raydg.plan import Sampling
-from raydg.report import Column, Table, paint, picture_grid, table, tables
+from raydg.protocol import CenterCrop
+from raydg.report import BAR, GAP, Column, Table, paint, picture_grid, reliability_diagrams, table, tables
 
 TWO = LabelSpace("two", "classification", ("cat", "dog"), ((255, 0, 0), (0, 0, 255)))
 TN = TargetNorm(batch_size=4, orders=3)
@@ -132,6 +135,59 @@ def test_a_table_over_some_classes_says_which_are_left_out() -> None:
     with pytest.raises(ValueError, match="several label spaces, scored classes"):
         rows = [replace(row("sketch", "t-BN", 0), counts=counts)]
         table("t", [(experiment, rows), (replace(experiment, name="all", scored_classes=None), rows)])
+
+
+def calibrated(confidence: float, right: int, of: int = 100) -> Calibration:
+    """`of` cats predicted with one confidence, `right` of them as cats."""
+    labels = torch.zeros(of, dtype=torch.int64)
+    return Calibration.of(labels, (torch.arange(of) >= right).long(), torch.full((of,), confidence), 2)
+
+
+def measured(domain: str, percent: int, confidence: float, seconds: float, order: int = 0, way: str = "t-BN") -> Row:
+    histogram = Histogram(*calibrated(confidence, percent).to_json())
+    return replace(row(domain, way, percent, order), histogram=histogram, cost=Cost(seconds, f"{order + 1} threads"))
+
+
+def test_calibration_and_cost_stand_beside_the_scores() -> None:
+    # Errors |accuracy - confidence|: of seed 0 30 and 50, of seed 1 20 and 40; means 40 and 30.
+    first = [measured("sketch", 60, 0.9, 0.010), measured("cartoon", 30, 0.8, 0.020)]
+    second = [measured("sketch", 70, 0.9, 0.030), measured("cartoon", 60, 1.0, 0.040)]
+    # Of TN the cartoon is missing: no mean over the targets. Errors of its orders are averaged all the same.
+    second += [measured("sketch", 50, 0.9, 0.100, order, TN.label) for order in range(3)]
+    made = table("t", [(ERM_0, first), (replace(ERM_0, seed=1), second), (LONG_0, [row("sketch", "t-BN", 80)])])
+    assert made.header()[-3:] == ["mean", "ECE", "ms/image"]
+    assert [line[-2:] for line in made.lines()] == [["35.00 ± 5.00", "25"], ["", "100"], ["", ""]]
+    notes = "\n".join(made.notes)
+    assert "ECE is the expected calibration error in percent, in 15 bins" in notes
+    assert "ms/image is the median time of a prediction" in notes and "on 1 threads; 2 threads; 3 threads" in notes
+    assert not {"ECE", "ms/image"} & set(table("t", [(ERM_0, ERM_0_ROWS)]).header())
+
+
+def test_a_table_says_what_was_shown_of_an_image() -> None:
+    crop = replace(ERM_0, name="crop", protocol=CenterCrop(16))
+    rows = [row("sketch", "t-BN", 60)]
+    assert "shown as: middle square of short side 16" in "\n".join(table("t", [(crop, rows)]).notes)
+    assert "shown as: crop: middle square" in "\n".join(table("t", [(ERM_0, rows), (crop, rows)]).notes)
+    assert "shown as" not in "\n".join(table("t", [(ERM_0, rows)]).notes)
+
+
+def test_a_reliability_diagram_shows_accuracy_and_what_it_misses(tmp_path: Path) -> None:
+    """All confidences in the last of 15 bins, at 0.98; half of the predictions right."""
+    path = tmp_path / "new" / "reliability.png"
+    reliability_diagrams({"a": calibrated(0.98, 50), "b": calibrated(0.02, 50)}, path, side=300)
+    picture = np.asarray(Image.open(path).convert("RGB"))
+    halves = picture[:, : picture.shape[1] // 2], picture[:, picture.shape[1] // 2 :]
+    # In the first the gap stands on the bar, from accuracy up to confidence; in the second it hangs in it.
+    for half, bar_height, gap_height in ((halves[0], 150, 144), (halves[1], 6, 144)):
+        heights = {}
+        for name, colour in (("bar", BAR), ("gap", GAP)):
+            rows, columns = np.nonzero((half == colour).all(axis=2))
+            heights[name] = np.ptp(rows) + 1
+            assert np.ptp(columns) + 1 == pytest.approx(20, abs=2)
+        assert heights == {"bar": pytest.approx(bar_height, abs=3), "gap": pytest.approx(gap_height, abs=3)}
+    assert list(path.parent.iterdir()) == [path]
+    with pytest.raises(ValueError, match="no calibration to draw: run `evaluate` first"):
+        reliability_diagrams({}, path)
 
 
 def test_markdown_is_a_table_whatever_the_names_hold() -> None:

@@ -9,14 +9,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from raydg.adaptation import TargetNorm, TrainBN
 from raydg.augmentation import Augmentation, Resize
+from raydg.calibration import Calibration
 from raydg.checkpoint import RunFolder
 from raydg.domains.labels import LabelSpace
-from raydg.evaluation import Row
+from raydg.evaluation import Cost, Histogram, Row
 from raydg.experiment import Experiment, Stage, Study
 from raydg.methods import ERM
 from raydg.models import DeepLabV3Plus, SmallNet
@@ -205,6 +207,16 @@ def test_names_of_metrics_are_legal_whatever_classes_and_adaptations_are_called(
     metrics = row_metrics(replace(VALIDATION, adaptation="A(x=1)+B[2]"), ("a*b", "c→d", "e%"), "segmentation")
     assert len({metric.key for metric in metrics}) == 4
     assert all(re.fullmatch(r"[\w\-./ ]+", metric.key) for metric in metrics)
+
+
+def test_calibration_and_cost_are_recorded_where_they_were_measured() -> None:
+    ids = torch.tensor([0, 1])  # both right, and half sure of it
+    calibration = Calibration.of(ids, ids, torch.tensor([0.5, 0.5]), 3)
+    row = replace(VALIDATION, histogram=Histogram(*calibration.to_json()), cost=Cost(0.25, "a CPU"))
+    found = {m.key.rpartition("/")[2]: m.value for m in row_metrics(row, SPACE.classes, "segmentation")}
+    assert (found["ECE 10 bins"], found["ECE 15 bins"], found["ms per image"]) == (50, 50, 250)
+    assert found["per-image per-class ECE"] == pytest.approx(100 / 3)  # no label says sky
+    assert not any("ECE" in m.key or "ms" in m.key for m in row_metrics(VALIDATION, SPACE.classes, "segmentation"))
 
 
 def test_classification_is_recorded_as_accuracy() -> None:

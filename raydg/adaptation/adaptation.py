@@ -2,6 +2,7 @@
 
 import copy
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -21,11 +22,26 @@ class Predictor:
     """
 
     def __init__(self, network: nn.Module) -> None:
-        self.network = copy.deepcopy(network).eval()
+        # In whatever mode the caller is: tensors made in inference mode could never learn.
+        with torch.inference_mode(False):
+            self.network = copy.deepcopy(network).eval()
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> Tensor:
+        """Probabilities of the adaptation's last variant."""
         return self.network(images).softmax(dim=1)
+
+    def all(self, images: Tensor) -> Tensor:
+        """Probabilities of every variant of the adaptation, from one run: (v, b, k, h, w) or (v, b, k)."""
+        return self(images)[None]
+
+    def fit(self, batches: Iterable[Tensor]) -> None:
+        """See all images of the domain that is to be predicted, once and before, where the adaptation `needs_fit`.
+
+        Raises:
+            ValueError: the adaptation has nothing to fit, or there are no images.
+        """
+        raise ValueError(f"{type(self).__name__} has nothing to fit: only adaptations with needs_fit do.")
 
 
 @dataclass(frozen=True)
@@ -40,7 +56,9 @@ class Adaptation(Value, ABC):
     keeps_state: ClassVar[bool] = False
     """Whether a predictor remembers its batches: then they must come in order, to one predictor."""
     needs_batchnorm: ClassVar[bool] = False
-    """Whether it works through BatchNorm layers, and refuses a network without."""
+    """Whether it works through BatchNorm layers, and refuses a network whose encoder has none."""
+    needs_fit: ClassVar[bool] = False
+    """Whether `Predictor.fit` must see all images of a domain, never labels, before the first prediction there."""
 
     @property
     @abstractmethod
@@ -51,6 +69,11 @@ class Adaptation(Value, ABC):
     @abstractmethod
     def sees(self) -> Sees:
         """What of the target a prediction depends on."""
+
+    @property
+    def variants(self) -> tuple[str, ...]:
+        """Labels of the results that one run gives (`Predictor.all`); the last is what a call gives."""
+        return (self.label,)
 
     @property
     def num_orders(self) -> int:

@@ -13,13 +13,14 @@ from rich.table import Table as RichTable
 
 from raydg import progress, report
 from raydg.adaptation import batches
+from raydg.calibration import Calibration
 from raydg.checkpoint import RunFolder, read_rows, write_whole
 from raydg.cluster.evaluate import evaluate, evaluate_oracle, target_splits
 from raydg.cluster.train import train
-from raydg.evaluation import Row
+from raydg.evaluation import AS_VALIDATED, Row
 from raydg.experiment import Experiment, Study
 from raydg.resources import Resources
-from raydg.scoring import classes_at, predict
+from raydg.scoring import at_size, fit, shown
 from raydg.selection import select
 from raydg.shards import PreparedDomain, Sample
 from raydg.tracking import Tracker
@@ -50,15 +51,18 @@ def evaluate_study(study: Study, resources: Resources, console: Console) -> None
     tracker = Tracker(study, resources.tracking_uri or "", resources.runs)
     for experiment, label in _labelled(study):
         folder = trained(experiment, resources)
-        with console.status(f"scoring {label}"):
-            rows = evaluate(experiment, folder, resources)
+        with progress.scoring(console, label, experiment.label_space.task) as watch:
+            rows = evaluate(experiment, folder, resources, watch)
         tracker.log_targets(experiment, folder, rows)
     output = Path(resources.runs) / study.name
     for target in dict.fromkeys(target for experiment in study.experiments for target in experiment.targets):
         path = output / f"{target.replace('/', '-')}.png"
         draw_target(study, target, resources, path)
-        tracker.log_file(None, path)
-        console.print(f"picture: {path}", soft_wrap=True)
+        reliability = output / f"{target.replace('/', '-')}-reliability.png"
+        drawn = draw_reliability(study, target, resources, reliability)
+        for picture in (path, reliability) if drawn else (path,):
+            tracker.log_file(None, picture)
+            console.print(f"picture: {picture}", soft_wrap=True)
     show_table(study, resources, console)
     tracker.log_file(None, output / "table.md")
     tracker.finish()
@@ -85,8 +89,8 @@ def show_oracle(study: Study, resources: Resources, console: Console) -> None:
     scored = []
     for experiment, label in _labelled(study):
         folder = trained(experiment, resources)
-        with console.status(f"scoring every checkpoint of {label}"):
-            scored.append((experiment, evaluate_oracle(experiment, folder, resources)))
+        with progress.scoring(console, f"every checkpoint of {label}", experiment.label_space.task) as watch:
+            scored.append((experiment, evaluate_oracle(experiment, folder, resources, watch)))
     rule = "ORACLE: the targets themselves chose it; an upper bound, no result"
     tables = report.tables(f"{study.name}: oracle", scored, rule)
     _show(tables, Path(resources.runs) / study.name / "oracle.md", console)
@@ -115,7 +119,7 @@ def selected_rows(experiment: Experiment, resources: Resources) -> list[Row]:
     if not rows:
         return []
     step = select(rows, experiment.selection, experiment.label_space.task, classes=experiment.scored_ids).step
-    adaptations = {adaptation.label for adaptation in experiment.adaptations}
+    protocol = experiment.protocol.label if experiment.protocol else AS_VALIDATED
     inferences = {inference.label for inference in experiment.scored_inferences}
     held_out = "+".join(experiment.in_domain_splits or ())
     sources = [row for row in rows if row.step == step and row.role == "source-validation"]
@@ -123,7 +127,8 @@ def selected_rows(experiment: Experiment, resources: Resources) -> list[Row]:
         row
         for row in read_rows(folder.targets)
         if row.step == step
-        and row.adaptation in adaptations
+        and row.adaptation in experiment.variants
+        and row.protocol == protocol
         and row.inference in inferences
         and (row.domain in experiment.targets if row.role == "target" else row.split == held_out)
     ]
@@ -166,30 +171,58 @@ def draw_target(study: Study, target: str, resources: Resources, path: Path) -> 
     report.picture_grid(columns, path)
 
 
+def draw_reliability(study: Study, target: str, resources: Resources, path: Path) -> bool:
+    """Reliability diagrams of every experiment on a target in every way, over its seeds and orders together.
+
+    Returns:
+        Whether there was anything to draw: a way to predict may be defined on sources only.
+    """
+    found: dict[str, Calibration] = {}
+    for experiment in study.experiments:
+        several = len(experiment.scored_inferences) > 1
+        for row in selected_rows(experiment, resources):
+            if row.role == "target" and row.domain == target and row.calibration:
+                way = f"{row.inference}, " if several else ""
+                title = f"{experiment.name}, {way}{row.adaptation}"
+                calibration = row.calibration.only(experiment.scored_ids)
+                found[title] = found[title] + calibration if title in found else calibration
+    if found:
+        report.reliability_diagrams(found, path)
+    return bool(found)
+
+
 def _prediction_columns(
     experiment: Experiment, target: str, samples: Sequence[Sample], resources: Resources
 ) -> Iterator[report.Column]:
     """What an experiment predicts on a target, in each of its ways; the samples are one batch where an adaptation sees
-    a batch."""
+    a batch, and the whole stream where it keeps its state. An adaptation with variants shows the last.
+
+    A protocol that cuts the image gives way to that of validation, for pictures show all of it.
+    """
     folder = trained(experiment, resources)
     rows = folder.validation_rows(experiment)
     step = select(rows, experiment.selection, experiment.label_space.task, classes=experiment.scored_ids).step
-    space, size = experiment.label_space, experiment.evaluation_size
+    space, protocol = experiment.label_space, experiment.scored_protocol
+    protocol = experiment.validation_protocol if protocol.cuts else protocol
+    domain = PreparedDomain.open(resources.data, space, target)
     inferences = [i for i in experiment.scored_inferences if i.predicts(experiment.source_names, target)]
     for inference, adaptation in product(inferences, experiment.adaptations):
         network = folder.checkpoint_at(step).network(resources.device, inference, target)
         device, dtype = next(network.parameters()).device, next(network.parameters()).dtype
         predictor = adaptation.predictor(network)
-        sizes = [size or sample.image.shape[:2] for sample in samples]
+        if adaptation.needs_fit:
+            fit(predictor, domain, target_splits(experiment, domain), adaptation, protocol, device, dtype)
+        sizes = [protocol.size(*sample.image.shape[:2]) for sample in samples]
         predicted: dict[int, torch.Tensor] = {}
         for positions in batches(sizes, adaptation, experiment.seed, 0):
-            probabilities = predict(predictor, [samples[i].image for i in positions], size, device, dtype)
-            predicted |= zip(positions, probabilities.split(1), strict=True)
+            images = shown([samples[i].image for i in positions], protocol, device, dtype)
+            predicted |= zip(positions, protocol.predict(predictor, images)[-1].split(1), strict=True)
         way = f"{inference.label}, " if len(inferences) > 1 else ""
-        title = f"{experiment.name}, {way}{adaptation.label}"
+        title = f"{experiment.name}, {way}{adaptation.variants[-1]}"
         ordered = [predicted[i] for i in range(len(samples))]
         if space.task == "segmentation":
-            maps = [classes_at(p, s.image.shape[:2]).cpu().numpy() for p, s in zip(ordered, samples, strict=True)]
+            sizes = [sample.image.shape[:2] for sample in samples]
+            maps = [at_size(p, size).argmax(1)[0].cpu().numpy() for p, size in zip(ordered, sizes, strict=True)]
             yield report.Column(title, [report.paint(map_, space) for map_ in maps])
         else:
             captions = [f"{space.classes[int(p.argmax(1))]} {float(p.max()):.0%}" for p in ordered]

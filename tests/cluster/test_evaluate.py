@@ -15,7 +15,7 @@ from raydg.adaptation import TrainBN
 from raydg.augmentation import Augmentation, Resize
 from raydg.checkpoint import RunFolder, read_metrics
 from raydg.cluster.evaluate import evaluate, evaluate_oracle
-from raydg.cluster.study import draw_target, selected_rows, show_table
+from raydg.cluster.study import draw_reliability, draw_target, selected_rows, show_table
 from raydg.domains import catalogue, object_world
 from raydg.domains.labels import PACS_7
 from raydg.evaluation import Confusion, Row
@@ -116,8 +116,9 @@ def test_the_matrix_of_masks_and_domains_is_one_evaluation(dmg, objects, folder,
 
     (shown,) = report.tables("Table 4", [(dmg, selected_rows(dmg, resources))])
     in_domain = [f"{source} (in-domain)" for source in SOURCES]
-    assert shown.header() == ["method", "inference", "adaptation", "sees", report.SOURCES, TARGET, *in_domain]
-    lines = {line[1]: line[5:] for line in shown.lines()}
+    beside = ["ECE", "ms/image"]
+    assert shown.header() == ["method", "inference", "adaptation", "sees", report.SOURCES, TARGET, *in_domain, *beside]
+    lines = {line[1]: line[5:-2] for line in shown.lines()}
     assert list(lines) == list(ways)
     for way, cells in lines.items():
         of_way = [found[(*domain, way)].confusion.score("classification") for domain in domains]
@@ -240,6 +241,15 @@ def test_pictures_and_tables_show_every_way(dmg, folder, resources, tmp_path, mo
     draw_target(both, TARGET, resources, tmp_path / "grid.png")
     titles = ["DMG, Pred-Ens, t-BN", *(f"DMG, mask of {source}, t-BN" for source in SOURCES)]
     assert [column.title for column in grids[0]] == ["image", *titles]  # no source is known on a target
+
+    diagrams = []
+    monkeypatch.setattr(report, "reliability_diagrams", lambda found, path: diagrams.append(found))
+    assert draw_reliability(both, TARGET, resources, tmp_path / "reliability.png")
+    rows = {f"DMG, {row.inference}, t-BN": row for row in evaluate(dmg, folder, resources) if row.role == "target"}
+    assert diagrams == [{title: row.calibration for title, row in rows.items()}]
+    assert list(rows) == titles
+    nowhere = Study(name="none", experiments=(replace(dmg, inferences=(KnownDomain(),)),))
+    assert not draw_reliability(nowhere, TARGET, resources, tmp_path / "reliability.png")
 
     last = replace(dmg, name="last", selection="last")
     study = Study(name="both", experiments=(dmg, last))
