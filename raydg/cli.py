@@ -1,26 +1,35 @@
-"""The `raydg` command: data in. Experiments are job files with a command line of their own (see raydg.job).
+"""The `raydg` command: data in, predictions out. Experiments are job files with a command line of their own (see
+raydg.job).
 
 Only the standard library is imported here; a command imports what it needs when it runs, so that help is instant.
 """
 
 import argparse
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from raydg.errors import readable_errors
+
+if TYPE_CHECKING:
+    from raydg.checkpoint import Checkpoint
+    from raydg.prediction import ImagePredictor
 
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run the command that the command line (by default this process's) asks for."""
     parser = argparse.ArgumentParser(
         prog="raydg",
-        description="Domain generalisation on a Ray cluster: prepare data here, then run a job file of jobs/.",
+        description="Domain generalisation on a Ray cluster: prepare data here, then run a job file of jobs/, then "
+        "predict with what it trained.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_data(commands)
     _add_prepare(commands)
     _add_inspect(commands)
     _add_world(commands)
+    _add_predict(commands)
+    _add_export(commands)
     given = vars(parser.parse_args(args))
     with readable_errors():
         given.pop("run")(**given)
@@ -90,6 +99,51 @@ def _add_world(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     parser.set_defaults(run=world)
 
 
+def _add_predict(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    about = "predict images, folders of them or videos with a checkpoint: label maps, pictures, confidence"
+    parser = commands.add_parser("predict", help=about, description=about)
+    _add_way(parser)
+    parser.add_argument("inputs", nargs="+", metavar="INPUT", help="an image, a folder (with all below it) or a video")
+    parser.add_argument("--out", required=True, metavar="FOLDER", help="where predictions go; what is there is kept")
+    parser.add_argument(
+        "--write",
+        nargs="+",
+        metavar="WHAT",
+        help="of each image: trainIds, labelIds, colour, overlay, confidence, memory (Pin the Memory's attention to "
+        "each class), masks (DMG's, as one table), or all (default: all that there are but memory)",
+    )
+    parser.add_argument("--device", help="cpu, cuda, cuda:1 (default: a GPU where there is one)")
+    parser.add_argument(
+        "--upright",
+        action="store_true",
+        help="turn images as their EXIF orientation says (default: as they are stored)",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="predict again what is there already")
+    parser.set_defaults(run=predict)
+
+
+def _add_export(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    about = "write a checkpoint as a model that mlflow.pyfunc loads: arrays of images in, probabilities out"
+    parser = commands.add_parser("export", help=about, description=about)
+    _add_way(parser)
+    parser.add_argument("--out", required=True, metavar="FOLDER", help="where the model goes; it must not be there yet")
+    parser.set_defaults(run=export)
+
+
+def _add_way(parser: argparse.ArgumentParser) -> None:
+    """What predicts, and how."""
+    parser.add_argument(
+        "checkpoint",
+        help="folder of a checkpoint, or of a run (its selected checkpoint), or an MLflow run (mlflow:RUN_ID)",
+    )
+    parser.add_argument(
+        "--adaptation", metavar="CALL", help='such as "IaBN(instance_weight=0.1)" (default: the experiment\'s first)'
+    )
+    parser.add_argument("--inference", metavar="CALL", help='such as "MaskEns()" (default: the method\'s own)')
+    parser.add_argument("--domain", metavar="NAME", help="which the images are of, for an inference that must know")
+    parser.add_argument("--tracking-uri", metavar="URI", help="MLflow server or store of the run")
+
+
 def data(dataset: str | None) -> None:
     """Print the catalogue, or one entry of it."""
     from rich.console import Console
@@ -147,3 +201,89 @@ def world(name: str, raw: str, train: int | None, val: int | None, seed: int) ->
         given |= {"train_per_class": train, "val_per_class": val}
         object_world.write(Path(raw), **{key: value for key, value in given.items() if value is not None})
     print(f"The {name} world is in {raw}. Next: raydg prepare {name} {raw}")
+
+
+def predict(
+    inputs: Sequence[str],
+    out: str,
+    write: Sequence[str] | None,
+    device: str | None,
+    upright: bool,
+    overwrite: bool,
+    **way: Any,
+) -> None:
+    """Predict and write; see raydg.prediction. Ends with status 1 if something could not be predicted."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from raydg import prediction, products
+    from raydg.frames import find
+
+    console = Console(highlight=False, soft_wrap=True)
+    files = find(inputs, besides=out)
+    with _checkpoint(way) as checkpoint:
+        experiment, method = checkpoint.experiment, checkpoint.method
+        if write is None:
+            wanted = products.default(experiment, method)
+        else:
+            wanted = products.legal(experiment, method) if "all" in write else tuple(dict.fromkeys(write))
+        products.check(wanted, experiment, method)
+        predictor = _predictor(checkpoint, way, device, attention="memory" in wanted)
+        console.print(f"{predictor} → {out}")
+        with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+            total = None if any(file.is_video for file in files) else len(files)
+            bar = progress.add_task("images", total=total)
+            outcome = prediction.predict(
+                predictor, files, out, wanted, upright, overwrite, done=lambda frame: progress.advance(bar)
+            )
+    console.print(outcome.summary(), markup=False)
+    if outcome.faults:
+        raise SystemExit(1)
+
+
+def export(out: str, **way: Any) -> None:
+    """Write a model of MLflow's pyfunc flavour; see raydg.tracking.export."""
+    from raydg import tracking
+    from raydg.licence import commercial_use
+
+    with _checkpoint(way) as checkpoint:
+        predictor = _predictor(checkpoint, way, "cpu")
+        tracking.export(predictor, out)
+        print(f"{predictor} → {out}; commercial use: {commercial_use(checkpoint.licences())}")
+
+
+@contextmanager
+def _checkpoint(way: Mapping[str, Any]) -> "Iterator[Checkpoint]":
+    """The checkpoint that the command line names; one of MLflow's artifacts is there as long as the block runs."""
+    from tempfile import TemporaryDirectory
+
+    from raydg.prediction import find_checkpoint
+
+    if not way["checkpoint"].startswith(("mlflow:", "runs:/")):
+        yield find_checkpoint(way["checkpoint"])
+        return
+    from raydg.tracking import checkpoint_of_run
+
+    with TemporaryDirectory(prefix="raydg_") as download:
+        yield checkpoint_of_run(way["checkpoint"], download, way["tracking_uri"])
+
+
+def _predictor(
+    checkpoint: "Checkpoint", way: Mapping[str, Any], device: str | None, attention: bool = False
+) -> "ImagePredictor":
+    """What the command line makes of a checkpoint."""
+    import torch
+
+    from raydg.adaptation import Adaptation
+    from raydg.methods import Inference
+    from raydg.prediction import ImagePredictor
+    from raydg.spelling import spelled
+
+    adaptation = None if way["adaptation"] is None else spelled(way["adaptation"], Adaptation)
+    inference = None if way["inference"] is None else spelled(way["inference"], Inference)
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # the latter where torch was built without that kind of device
+        raise ValueError(f"--device {device} cannot be used: {str(error).splitlines()[0]}") from None
+    return ImagePredictor(checkpoint, adaptation, inference, way["domain"], device, attention)

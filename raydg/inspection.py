@@ -170,9 +170,7 @@ def cell(sample: Sample, space: LabelSpace, split: str) -> Image.Image:
         caption = f"{space.classes[sample.label]} · {caption}"
     else:
         labels = np.asarray(Image.fromarray(sample.label).resize(size, Image.Resampling.NEAREST))
-        colours = paint(labels, space).astype(np.float32)
-        blended = OVERLAY * colours + (1 - OVERLAY) * np.asarray(photo, dtype=np.float32)
-        pictures.append(Image.fromarray(blended.round().astype(np.uint8)))
+        pictures.append(Image.fromarray(overlay(np.asarray(photo), labels, space)))
     picture = Image.new("RGB", (CELL, LINE + size[1] * len(pictures)), "white")
     draw, font = ImageDraw.Draw(picture), ImageFont.load_default(12)
     while draw.textlength(caption, font=font) > CELL:
@@ -181,6 +179,12 @@ def cell(sample: Sample, space: LabelSpace, split: str) -> Image.Image:
     for i, each in enumerate(pictures):
         picture.paste(each, (0, LINE + i * size[1]))
     return picture
+
+
+def overlay(photo: np.ndarray, labels: np.ndarray, space: LabelSpace) -> np.ndarray:
+    """A photograph (h, w, 3) uint8 through which the colours of its labels (h, w) shine: (h, w, 3) uint8."""
+    blended = OVERLAY * paint(labels, space).astype(np.float32) + (1 - OVERLAY) * photo.astype(np.float32)
+    return blended.round().astype(np.uint8)
 
 
 def bars(manifest: Manifest, width: int) -> Image.Image:

@@ -3,27 +3,37 @@
 Training never talks to MLflow. It writes its steps to the run's folder; a thread of the driver reads them there and
 sends them. So a slow or dead server delays nothing and loses nothing: what could not be sent is still in the folder,
 and is sent when the same study is run again.
+
+From a run back to its checkpoint leads `checkpoint_of_run`; `export` writes one as a model that MLflow loads.
 """
 
+import importlib.metadata
+import importlib.util
 import logging
 import math
 import os
 import re
+import socket
+import tempfile
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 
-from raydg.checkpoint import RunFolder, read_metrics
+from raydg import exported
+from raydg.checkpoint import Checkpoint, RunFolder, read_metrics
 from raydg.evaluation import Row
 from raydg.experiment import Experiment, Study, settings
 from raydg.licence import commercial_use
+from raydg.prediction import ImagePredictor, find_checkpoint
 from raydg.types import Task
 from raydg.values import Value, encode, fingerprint
 
@@ -34,6 +44,18 @@ FLUSH_SECONDS = 60.0  # how long the end of a training waits for a slow server
 STEPS_AT_ONCE = 100
 MOST_PARAMETERS = 100  # MLflow's limit for one request
 CHECKPOINT_TAG = "raydg.checkpoint."
+FOLDER_TAG, SELECTED_TAG, HOST_TAG = "raydg.folder", "raydg.selected_checkpoint", "raydg.host"
+ARTIFACTS = "checkpoints"
+"""Folder among a run's artifacts that holds checkpoints, if somebody put them there, under their own names."""
+RUN_PREFIXES = ("mlflow:", "runs:/")
+"""What stands before a run's id on a command line."""
+
+REQUIREMENTS = (
+    "numpy", "opencv-python-headless", "pillow", "pyarrow", "rich", "safetensors", "scipy", "torch", "torchvision",
+)  # fmt: skip
+"""Packages that an exported model imports."""
+OPTIONAL = ("timm", "transformers")
+"""Those that only some networks need; an exported model asks for them where they are installed."""
 MEASURED_TAG = "raydg.measured"
 
 # A server that is down should cost a request seconds, not MLflow's default of minutes.
@@ -100,7 +122,7 @@ class Tracker:
                     self._log_metrics(run, metrics)
                 self.client.set_tag(run, "raydg.targets", content)
             if rows:
-                self.client.set_tag(run, "raydg.selected_checkpoint", str(folder.checkpoint_at(rows[0].step).path))
+                self.client.set_tag(run, SELECTED_TAG, str(folder.checkpoint_at(rows[0].step).path))
             self.client.set_tag(run, "raydg.selection", experiment.selection)
             self.client.set_terminated(run)
 
@@ -178,7 +200,8 @@ class Tracker:
             tags = self.client.get_run(run).data.tags
             state.measured = int(tags.get(MEASURED_TAG, -1))
             state.checkpoints = {int(key.rpartition(".")[2]) for key in tags if key.startswith(CHECKPOINT_TAG)}
-            self.client.set_tag(run, "raydg.folder", str(folder.path))
+            self.client.set_tag(run, FOLDER_TAG, str(folder.path))
+            self.client.set_tag(run, HOST_TAG, socket.gethostname())
         record = read_metrics(folder.metrics)
         lines = [line for line in record if "loss" in line and line["step"] > state.step]
         for i in range(0, len(lines), STEPS_AT_ONCE):  # whole steps, so that none is ever sent in part
@@ -221,6 +244,108 @@ class _Sent:
         self.step: int | None = None
         self.measured = -1
         self.checkpoints: set[int] = set()
+
+
+def checkpoint_of_run(location: str, download: str | Path, uri: str | None = None) -> Checkpoint:
+    """The checkpoint of a seed's run in MLflow.
+
+    It is the selected one among the run's artifacts, if `checkpoints/step_…` are among them; else the one that was
+    selected when the run's targets were scored; else the one that the experiment's rule selects in the folder that the
+    run logged.
+
+    Args:
+        location: `mlflow:RUN_ID`, or the run's URI, `runs:/RUN_ID`.
+        download: empty folder, for artifacts.
+        uri: tracking server or store; None: MLflow's own default (`MLFLOW_TRACKING_URI`).
+
+    Raises:
+        ValueError: no such run, one that is no seed's, or one whose folder is not on this machine.
+    """
+    prefix = next(prefix for prefix in RUN_PREFIXES if location.startswith(prefix))
+    run_id = location.removeprefix(prefix).strip("/")
+    client = MlflowClient(uri)
+    try:
+        run = client.get_run(run_id)
+        there = {Path(artifact.path).name for artifact in client.list_artifacts(run_id)}
+        if ARTIFACTS in there:
+            client.download_artifacts(run_id, ARTIFACTS, str(download))
+            return find_checkpoint(download)
+    except MlflowException as fault:
+        where = uri or "MLflow's default store (--tracking-uri names another)"
+        raise ValueError(f"{location} cannot be read from {where}: {str(fault).splitlines()[0]}") from None
+    tags = run.data.tags
+    folders = [tags[tag] for tag in (SELECTED_TAG, FOLDER_TAG) if tag in tags]
+    if not folders:
+        raise ValueError(f"{location} logged no folder of checkpoints: give the run of a seed, which has no children.")
+    for folder in folders:
+        if Path(folder).is_dir():
+            return find_checkpoint(folder)
+    host = f" of {tags[HOST_TAG]}" if HOST_TAG in tags else ""
+    raise ValueError(
+        f"{location} logged {folders[-1]}{host}, which is not on this machine: mount it, or log its folder "
+        f"{ARTIFACTS!r} as artifacts of the run."
+    )
+
+
+def export(predictor: ImagePredictor, out: str | Path) -> None:
+    """Write a checkpoint as a model of MLflow's `pyfunc` flavour that predicts as `predictor` does: images (b, h, w, 3)
+    uint8 to probabilities, see `raydg.exported`.
+
+    It holds weights, experiment and licences, and the code of raydg; `mlflow.pyfunc.load_model(out)` needs no more than
+    its requirements. The folder is whole or not there.
+
+    Raises:
+        ValueError: the folder is there already, or an adaptation that cannot be exported.
+    """
+    with warnings.catch_warnings():
+        # MLflow warns of its own type hints when its models are imported, and of an example, which our signature is
+        # not taken from.
+        warnings.filterwarnings("ignore", ".*(Any type hint is inferred|An input example was not provided)")
+        _save(predictor, Path(out))
+
+
+def _save(predictor: ImagePredictor, out: Path) -> None:
+    # Only here: MLflow takes seconds to import its models, and tracking does not need them.
+    from mlflow import pyfunc
+    from mlflow.models import ModelSignature
+    from mlflow.types import Schema, TensorSpec
+
+    if out.exists():
+        raise ValueError(f"{out} is there already: choose another folder, or remove it.")
+    space, licences = predictor.experiment.label_space, predictor.checkpoint.licences()
+    # -1: any batch, height and width.
+    shape = (-1, space.num_classes, *((-1, -1) if space.task == "segmentation" else ()))
+    signature = ModelSignature(
+        Schema([TensorSpec(np.dtype(np.uint8), (-1, -1, -1, 3))]),
+        Schema([TensorSpec(np.dtype(np.float32), shape)]),
+    )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".export_", dir=out.parent) as folder:
+        data, model = Path(folder) / "data", Path(folder) / "model"
+        data.mkdir()
+        exported.write(predictor, data)
+        pyfunc.save_model(
+            str(model),
+            loader_module="raydg.exported",
+            data_path=str(data),
+            code_paths=[str(Path(exported.__file__).parent)],
+            pip_requirements=requirements(),
+            signature=signature,
+            model_config=exported.CONFIG,
+            metadata={
+                "classes": list(space.classes),
+                "commercial_use": commercial_use(licences),
+                "licences": encode(licences),
+                **predictor.way(),
+            },
+        )
+        model.rename(out)
+
+
+def requirements() -> list[str]:
+    """What an exported model imports, in the versions of this process."""
+    optional = [name for name in OPTIONAL if importlib.util.find_spec(name)]
+    return [f"{name}=={importlib.metadata.version(name)}" for name in (*REQUIREMENTS, *optional)]
 
 
 def step_metrics(line: dict[str, float]) -> list[Metric]:

@@ -24,7 +24,7 @@ from raydg.methods import ERM
 from raydg.models import DeepLabV3Plus, SmallNet
 from raydg.optimization import SGD
 from raydg.plan import Sampling
-from raydg.tracking import Tracker, row_metrics
+from raydg.tracking import Tracker, checkpoint_of_run, row_metrics
 
 # MLflow's own mappers ask SQLAlchemy for what 2.1 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")
@@ -279,3 +279,29 @@ def test_a_dead_server_is_a_warning_and_its_record_is_sent_later(
     tracker = tracker_of(study, store)
     follow(tracker, folder, range(3, 4))
     assert history(tracker, tracker.run_of(EXPERIMENT), "train/loss").keys() == {0, 1, 2, 3}
+
+
+def test_a_run_leads_back_to_its_checkpoint(store: Path, tmp_path: Path) -> None:
+    uri, folder = f"sqlite:///{store / 'mlflow.db'}", RunFolder.of(EXPERIMENT, tmp_path).open(EXPERIMENT)
+    network = EXPERIMENT.model.build(SPACE, pretrained=False)
+    for step, seen in ((5, VALIDATION), (10, replace(VALIDATION, step=10, counts=((60, 0, 0), (0, 60, 0), (0, 0, 0))))):
+        folder.save(EXPERIMENT, step, network, {}, [seen], ())
+    tracker = tracker_of(study_of("back"), store)
+    follow(tracker, folder, range(1))
+    run = tracker.run_of(EXPERIMENT)
+    for location in (f"mlflow:{run}", f"runs:/{run}"):
+        assert checkpoint_of_run(location, tmp_path / "none", uri).path == folder.checkpoint_at(10).path
+    tracker.log_targets(EXPERIMENT, folder, [replace(VALIDATION, role="target")])  # of step 5
+    assert checkpoint_of_run(f"mlflow:{run}", tmp_path / "none", uri).path == folder.checkpoint_at(5).path
+
+    with pytest.raises(ValueError, match="logged no folder of checkpoints"):
+        checkpoint_of_run(f"mlflow:{tracker.run_of(None)}", tmp_path / "none", uri)
+    with pytest.raises(ValueError, match="mlflow:nobody cannot be read from sqlite"):
+        checkpoint_of_run("mlflow:nobody", tmp_path / "none", uri)
+    folder.path.rename(tmp_path / "moved")
+    with pytest.raises(ValueError, match=f"logged {folder.path} of .*, which is not on this machine"):
+        checkpoint_of_run(f"mlflow:{run}", tmp_path / "none", uri)
+    tracker.client.log_artifacts(run, str(tmp_path / "moved/checkpoints"), "checkpoints")
+    (tmp_path / "download").mkdir()
+    found = checkpoint_of_run(f"mlflow:{run}", tmp_path / "download", uri)
+    assert found.step == 10 and found.path.is_relative_to(tmp_path / "download") and found.network() is not None

@@ -81,15 +81,23 @@ def read_image(sample: HasImage) -> RawImage:
     Raises:
         BadSample: as `decode`, or pixels of more than 8 bits.
     """
-    path = sample.image
-    data, image = decode(path)
+    data, image = decode(sample.image)
     if image.mode == "RGB" and image.format in STORED_AS_THEY_ARE:
         return RawImage(data, image)
+    rgb = to_rgb(image, sample.image)
+    return RawImage(png(rgb), rgb)
+
+
+def to_rgb(image: Image.Image, path: Place) -> Image.Image:
+    """The image in RGB; `path` is named if it cannot be.
+
+    Raises:
+        BadSample: pixels of more than 8 bits.
+    """
     if image.mode not in (*BECOME_RGB, "RGB"):
         raise BadSample(f"{path} has pixels of mode {image.mode!r}; an image must be RGB or {', '.join(BECOME_RGB)}")
     # By way of RGBA, for Pillow warns when it drops a palette's transparency.
-    rgb = image.convert("RGBA").convert("RGB") if image.mode == "P" else image.convert("RGB")
-    return RawImage(png(rgb), rgb)
+    return image.convert("RGBA").convert("RGB") if image.mode == "P" else image.convert("RGB")
 
 
 def png(image: Image.Image, level: int = 6) -> bytes:
