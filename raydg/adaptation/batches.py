@@ -17,7 +17,8 @@ def batches(
 ) -> list[tuple[int, ...]]:
     """Positions of the images of each batch; every position of `sizes`, (height, width) in px, stands exactly once.
 
-    Images are taken in a random order, number `order` of `seed`, if the adaptation sees a batch, else as they stand.
+    Images are taken in a random order, number `order` of `seed`, if the adaptation sees a batch, else as they stand
+    (a stream and what is fitted on the whole target, too).
     Each waits for others of its size; full batches leave at once, the rest at the end as smaller ones, by their first
     image. Full is `adaptation.batch_size`, or `at_once` where the adaptation sees one image and batches decide nothing.
 

@@ -8,7 +8,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from raydg.adaptation.adaptation import Adaptation, Predictor
+from raydg.adaptation.adaptation import Adaptation
+from raydg.adaptation.normalization import Normalization
+from raydg.models import Network
 from raydg.values import subclasses
 
 BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d | nn.SyncBatchNorm
@@ -36,20 +38,29 @@ class Renormalization(nn.Module):
         self.__dict__.update(layer.__dict__)
         self.name = name
         self.statistics = statistics
+        self.instead: Callable[[Tensor, Renormalization], Tensor] | None = None
+        """What normalises for the time being, features (b, c, ...) of float32 at least to the same."""
+
+        self.measured: object = None
+        """What a fit has measured of the target here, for the statistics to use."""
 
     def forward(self, features: Tensor) -> Tensor:
         x = features.to(torch.promote_types(features.dtype, torch.float32))
-        variance, mean = self.statistics(x, self)
+        y = self.instead(x, self) if self.instead else self.normalised(x, *self.statistics(x, self))
+        return y.to(features.dtype)
+
+    def normalised(self, x: Tensor, variance: Tensor, mean: Tensor) -> Tensor:
+        """Features with these statistics, and with the layer's weight and bias."""
         scale = torch.rsqrt(variance + self.eps)
         if self.weight is not None:
             scale = scale * per_channel(self.weight, x)
         bias = x.new_zeros(()) if self.bias is None else per_channel(self.bias, x)
         # x * scale + (bias - mean * scale) saves a pass but cancels in near-constant channels, whose scale is large.
-        return torch.addcmul(bias, x - mean, scale).to(features.dtype)
+        return torch.addcmul(bias, x - mean, scale)
 
 
 @dataclass(frozen=True)
-class BatchNormAdaptation(Adaptation):
+class BatchNormAdaptation(Normalization):
     """An adaptation that changes nothing but the statistics that BatchNorm layers normalise with."""
 
     needs_batchnorm: ClassVar[bool] = True
@@ -62,20 +73,37 @@ class BatchNormAdaptation(Adaptation):
     def statistics(self, features: Tensor, layer: Renormalization) -> tuple[Tensor, Tensor]:
         """Variance and mean to normalise features (b, c, ...) with; both broadcast against them."""
 
-    def predictor(self, network: nn.Module) -> Predictor:
-        predictor = Predictor(network)
-        layers = list(batchnorm_layers(predictor.network))
-        if not layers:
-            fitting = sorted(cls.__name__ for cls in subclasses(Adaptation) if not cls.needs_batchnorm)
+    def normalise(self, network: nn.Module) -> None:
+        require_batchnorm(self, network)
+        for name, layer in batchnorm_layers(network):
+            self.check(name, layer)
+        renormalise(network, self.statistics)
+
+
+def renormalise(
+    network: nn.Module, statistics: Callable[[Tensor, Renormalization], tuple[Tensor, Tensor]]
+) -> list[Renormalization]:
+    """Put a `Renormalization` in the place of every BatchNorm layer, in place, and return them."""
+    layers = []
+    for name, layer in list(batchnorm_layers(network)):
+        parent, _, leaf = name.rpartition(".")
+        layers.append(Renormalization(layer, name, statistics))
+        setattr(network.get_submodule(parent), leaf, layers[-1])
+    return layers
+
+
+def require_batchnorm(adaptation: Adaptation, network: nn.Module) -> None:
+    """Raise a ValueError if there is no BatchNorm layer, or none in the encoder of a `Network` that is inside: then
+    the domain's statistics enter by other layers, and a lone BatchNorm in the head says little of them."""
+    inside = [module for module in network.modules() if isinstance(module, Network)]
+    for part in (network, *(module.encoder for module in inside)):
+        if next(batchnorm_layers(part), None) is None:
+            fitting = sorted(c.__name__ for c in subclasses(Adaptation) if c.needs_batchnorm is False)
+            whose = type(network).__name__ if part is network else f"its encoder {type(part).__name__}"
             raise ValueError(
-                f"{self.label} works through BatchNorm layers and {type(network).__name__} has none: "
+                f"{adaptation.label} works through BatchNorm layers and {whose} has none: "
                 f"take an adaptation that fits any network ({', '.join(fitting)}), or a network with BatchNorm."
             )
-        for name, layer in layers:
-            self.check(name, layer)
-            parent, _, leaf = name.rpartition(".")
-            setattr(predictor.network.get_submodule(parent), leaf, Renormalization(layer, name, self.statistics))
-        return predictor
 
 
 def batchnorm_layers(network: nn.Module) -> Iterator[tuple[str, BatchNorm]]:
@@ -85,7 +113,12 @@ def batchnorm_layers(network: nn.Module) -> Iterator[tuple[str, BatchNorm]]:
             yield name, module
 
 
-def require_running_statistics(name: str, layer: BatchNorm) -> None:
+def running_statistics(features: Tensor, layer: Renormalization) -> tuple[Tensor, Tensor]:
+    """Variance and mean of training, (1, c, 1, ...)."""
+    return per_channel(layer.running_var, features), per_channel(layer.running_mean, features)
+
+
+def require_running_statistics(name: str, layer: BatchNorm | Renormalization) -> None:
     """Raise a ValueError unless the layer keeps the statistics of its training."""
     if layer.running_mean is None:
         raise ValueError(

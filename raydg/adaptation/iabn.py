@@ -58,3 +58,7 @@ class IaBN(BatchNormAdaptation):
     def blend(self, source: Tensor, image: Tensor) -> Tensor:
         """Statistics (c,) of training and (b, c, 1, ...) of each image, weighted."""
         return (1 - self.instance_weight) * per_channel(source, image) + self.instance_weight * image
+
+
+IABN = IaBN()
+"""With self-adaptation's weight for ResNet-50."""

@@ -4,12 +4,13 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from raydg.adaptation.adaptation import Adaptation, Predictor, Sees
+from raydg.adaptation.adaptation import Sees
 from raydg.adaptation.batchnorm import batchnorm_layers, require_running_statistics
+from raydg.adaptation.normalization import Normalization
 
 
 @dataclass(frozen=True)
-class TrainBN(Adaptation):
+class TrainBN(Normalization):
     """t-BN: BatchNorm normalises with the running statistics of training; the usual way to predict, for any network.
 
     Self-adaptation, section 3, Eq. 2 with running estimates; TSMLDG Eq. 10.
@@ -23,7 +24,9 @@ class TrainBN(Adaptation):
     def sees(self) -> Sees:
         return "one image"
 
-    def predictor(self, network: nn.Module) -> Predictor:
+    def normalise(self, network: nn.Module) -> None:
         for name, layer in batchnorm_layers(network):
             require_running_statistics(name, layer)
-        return Predictor(network)
+
+
+T_BN = TrainBN()

@@ -2,31 +2,57 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-
-class Segmenter(nn.Module):
-    """Two BatchNorm layers, one of them after global pooling as in an image-level branch, and dropout; 4 classes."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout(0.5))
-        self.pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(8, 8, 1), nn.BatchNorm2d(8))
-        self.head = nn.Conv2d(8, 4, 1)
-
-    def forward(self, images: Tensor) -> Tensor:
-        features = self.stem(images)
-        return self.head(features + self.pool(features))
+from raydg.models import Network
+from raydg.models.network import Encoder, Features, bilinear_aligned
 
 
-class Classifier(nn.Module):
-    """Convolution, BatchNorm, dropout and pooling; 5 classes."""
+class TinyEncoder(Encoder):
+    """Two groups, each with BatchNorm, the second at half the size; dropout in the first."""
+
+    groups = (("stem", ("stem",)), ("block", ("block",)))
+    channels = (8, 6)
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem = nn.Sequential(nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), nn.ReLU(), nn.Dropout(0.5))
-        self.classify = nn.Linear(6, 5)
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(inplace=True), nn.Dropout(0.5)
+        )
+        self.block = nn.Sequential(nn.Conv2d(8, 6, 3, stride=2, padding=1), nn.BatchNorm2d(6), nn.ReLU(inplace=True))
 
-    def forward(self, images: Tensor) -> Tensor:
-        return self.classify(self.stem(images).mean(dim=(2, 3)))
+    def forward(self, images: Tensor) -> Features:
+        maps = self.stem(images)
+        return maps, self.block(maps)
+
+
+class SegmentingHead(nn.Module):
+    """Adds a branch of the whole image, whose BatchNorm sees one value an image and channel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(6, 6, 1), nn.BatchNorm2d(6))
+        self.last = nn.Conv2d(6, 4, 1)
+
+    def forward(self, features: Features) -> Tensor:
+        return self.last(features[-1] + self.pool(features[-1]))
+
+
+class ClassifyingHead(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = nn.Linear(6, 5)
+
+    def forward(self, features: Features) -> Tensor:
+        return self.last(features[-1].mean(dim=(2, 3)))
+
+
+def segmenter() -> Network:
+    """Three BatchNorm layers, one of them after global pooling, and dropout; 4 classes."""
+    return Network(TinyEncoder(), SegmentingHead(), upsample=bilinear_aligned)
+
+
+def classifier() -> Network:
+    """Two BatchNorm layers and dropout; 5 classes."""
+    return Network(TinyEncoder(), ClassifyingHead())
 
 
 def randomise(network: nn.Module) -> nn.Module:
@@ -45,9 +71,9 @@ def randomise(network: nn.Module) -> nn.Module:
     return network
 
 
-@pytest.fixture(params=[Segmenter, Classifier])
+@pytest.fixture(params=["segments", "classifies"])
 def network(request) -> nn.Module:
-    return randomise(request.param())
+    return randomise(segmenter() if request.param == "segments" else classifier())
 
 
 @pytest.fixture
