@@ -134,7 +134,7 @@ class ImagePredictor:
     @property
     def sees_whole_target(self) -> bool:
         """Whether `fit` must see all images before the first is predicted."""
-        return getattr(self.adaptation, "needs_fit", False)
+        return self.adaptation.needs_fit
 
     def size_of(self, image: np.ndarray) -> tuple[int, int]:
         """Height and width at which the network sees an image."""

@@ -9,6 +9,7 @@ from statistics import median
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from raydg.assembly import VALIDATION
 from raydg.calibration import Calibration
 from raydg.domains.labels import IGNORE, LabelSpace
 from raydg.evaluation import Cost, Row
@@ -205,6 +206,7 @@ def table(title: str, scored: Sequence[tuple[Experiment, Sequence[Row]]], rule: 
         + (STANDARD_ERROR if len(seeds) > 1 else "one run each, so no ± can be given")
         + ("; random orders of the batches are averaged first" if any(row.order for row in judged) else ""),
         *_protocol_notes(experiments),
+        *((_CHOSEN_NOTE,) if rule is None and any(_chose(experiment) for experiment in experiments) else ()),
         *((_ECE_NOTE,) if calibration else ()),
         *((_cost_note(costs),) if costs else ()),
     )
@@ -215,6 +217,14 @@ _ECE_NOTE = (
     f"{ECE} is the expected calibration error in percent, in {ECE_BINS} bins over all that counts of a target, mean "
     "over targets"
 )
+
+
+_CHOSEN_NOTE = "in-domain scores are of the images that chose the checkpoint, and so flattered"
+
+
+def _chose(experiment: Experiment) -> bool:
+    """Whether what is scored in-domain has selected the checkpoint."""
+    return experiment.selection == "source-validation" and VALIDATION in (experiment.in_domain_splits or ())
 
 
 def _protocol_notes(experiments: Sequence[Experiment]) -> list[str]:

@@ -88,6 +88,9 @@ def show_oracle(study: Study, resources: Resources, console: Console) -> None:
     resources = resources.resolved()
     scored = []
     for experiment, label in _labelled(study):
+        if not experiment.targets:
+            console.print(f"{label} has no target that could choose a checkpoint: left out", highlight=False)
+            continue
         folder = trained(experiment, resources)
         with progress.scoring(console, f"every checkpoint of {label}", experiment.label_space.task) as watch:
             scored.append((experiment, evaluate_oracle(experiment, folder, resources, watch)))
@@ -122,6 +125,10 @@ def selected_rows(experiment: Experiment, resources: Resources) -> list[Row]:
     protocol = experiment.protocol.label if experiment.protocol else AS_VALIDATED
     inferences = {inference.label for inference in experiment.scored_inferences}
     held_out = "+".join(experiment.in_domain_splits or ())
+    wanted = {}
+    for name in experiment.targets:
+        domain = PreparedDomain.open(resources.data, experiment.label_space, name)
+        wanted[name] = "+".join(target_splits(experiment, domain))
     sources = [row for row in rows if row.step == step and row.role == "source-validation"]
     scored = [
         row
@@ -130,7 +137,7 @@ def selected_rows(experiment: Experiment, resources: Resources) -> list[Row]:
         and row.adaptation in experiment.variants
         and row.protocol == protocol
         and row.inference in inferences
-        and (row.domain in experiment.targets if row.role == "target" else row.split == held_out)
+        and row.split == (wanted.get(row.domain) if row.role == "target" else held_out)
     ]
     return sources + scored if scored else []
 

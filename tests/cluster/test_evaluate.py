@@ -15,7 +15,7 @@ from raydg.adaptation import TrainBN
 from raydg.augmentation import Augmentation, Resize
 from raydg.checkpoint import RunFolder, read_metrics
 from raydg.cluster.evaluate import evaluate, evaluate_oracle
-from raydg.cluster.study import draw_reliability, draw_target, selected_rows, show_table
+from raydg.cluster.study import draw_reliability, draw_target, selected_rows, show_oracle, show_table
 from raydg.domains import catalogue, object_world
 from raydg.domains.labels import PACS_7
 from raydg.evaluation import Confusion, Row
@@ -269,3 +269,33 @@ def test_rows_of_another_question_are_left_out_of_a_table(dmg, folder, resources
     judged = [row for row in rows if isinstance(row, Row) and row.role != "source-validation"]
     assert [(row.role, row.inference) for row in judged] == [("target", "greedy")]
     assert TrainBN().label == judged[0].adaptation
+
+
+def test_rows_of_other_splits_are_left_out_of_a_table(dmg, folder, resources) -> None:
+    both = replace(dmg, target_splits=("train", "val"))
+    evaluate(both, folder, resources)
+    evaluate(dmg, folder, resources)
+    for experiment, split in ((dmg, "val"), (both, "train+val")):
+        rows = selected_rows(experiment, resources)
+        assert {row.split for row in rows if isinstance(row, Row) and row.role == "target"} == {split}
+
+
+def test_a_table_says_where_in_domain_images_chose_the_checkpoint(dmg, folder, resources) -> None:
+    evaluate(dmg, folder, resources)
+    chosen = replace(dmg, selection="source-validation")
+    for experiment, expected in ((chosen, 1), (replace(dmg, selection="last"), 0)):
+        evaluate(experiment, folder, resources)
+        study = Study(name="said", experiments=(experiment,))
+        show_table(study, resources, Console(width=200, file=io.StringIO()))
+        text = (Path(resources.runs) / "said" / "table.md").read_text()
+        assert text.count("of the images that chose the checkpoint") == expected
+
+
+def test_an_oracle_leaves_out_what_has_no_target(dmg, folder, resources) -> None:
+    bound = replace(dmg, name="bound", targets=(), inferences=None)
+    path = RunFolder.of(bound, resources.runs).open(bound).path
+    shutil.copytree(folder.path, path, dirs_exist_ok=True)
+    console = Console(width=200, record=True, file=io.StringIO())
+    show_oracle(Study(name="both", experiments=(bound, dmg)), resources, console)
+    text = console.export_text()
+    assert "bound" in text and "has no target that could choose a checkpoint" in text and "ORACLE" in text
