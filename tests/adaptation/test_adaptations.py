@@ -1,8 +1,8 @@
 """What holds for every adaptation: the members of the table get these tests for free."""
 
 import copy
-import pickle
 
+import cloudpickle
 import pytest
 import torch
 from torch import Tensor, nn
@@ -206,7 +206,7 @@ def test_a_half_precision_network_stays_one(adaptation, network, images):
 @every
 def test_a_predictor_can_be_copied_and_sent_elsewhere(adaptation, network, images):
     predictor = ready(adaptation, network, images)
-    others = copy.deepcopy(predictor), pickle.loads(pickle.dumps(predictor))
+    others = copy.deepcopy(predictor), cloudpickle.loads(cloudpickle.dumps(predictor))
     expected = predictor(images)
     assert all(torch.equal(other(images), expected) for other in others)
 
