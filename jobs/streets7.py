@@ -19,20 +19,26 @@ from raydg.augmentation import Augmentation, ColorJitter, GaussianBlur, Horizont
 from raydg.domains.labels import IDD_LEVEL1
 from raydg.experiment import Experiment, Stage, Study
 from raydg.job import main
-from raydg.methods import ERM, MLDG, Method
+from raydg.methods import ERM, MLDG, DeFT, Method, PinTheMemory
 from raydg.models import DeepLabV3Plus, SmallNet
 from raydg.optimization import SGD, Poly
 from raydg.plan import Sampling
 
 
-def experiment(name: str, method: Method, seed: int) -> Experiment:
+def experiment(name: str, method: Method, seed: int, warmup_steps: int = 0) -> Experiment:
+    """A run of 300 steps, of which the first may warm up the decoder."""
+
+    def stage(method: Method, steps: int) -> Stage:
+        return Stage(method=method, optimizer=SGD(lr=0.05), schedule=Poly(), steps=steps)
+
+    warmup = (stage(ERM(trains="decoder"), warmup_steps),) if warmup_steps else ()
     return Experiment(
         name=name,
         label_space=IDD_LEVEL1,
         sources=("camvid", "idd_lite"),
         targets=("cityscapes", "kitti", "carla"),
         model=DeepLabV3Plus(SmallNet(), aspp_channels=48, low_level_channels=16, decoder_channels=48),
-        stages=(Stage(method=method, optimizer=SGD(lr=0.05), schedule=Poly(), steps=300),),
+        stages=(*warmup, stage(method, 300 - warmup_steps)),
         sampling=Sampling(images_per_domain=3, episodes_per_step=2),
         augmentation=Augmentation(
             (
@@ -51,7 +57,12 @@ def experiment(name: str, method: Method, seed: int) -> Experiment:
 
 study = Study(
     name="streets7",
-    experiments=(experiment("ERM", ERM(), seed=0), experiment("MLDG", MLDG(inner_lr=0.01), seed=0)),
+    experiments=(
+        experiment("ERM", ERM(), seed=0),
+        experiment("MLDG", MLDG(inner_lr=0.01), seed=0),
+        experiment("Pin the Memory", PinTheMemory(auxiliary_weight=0.0), seed=0),
+        experiment("DeFT", DeFT(ema_rate=0.98), seed=0, warmup_steps=100),
+    ),
 )
 
 if __name__ == "__main__":
