@@ -183,6 +183,8 @@ def shrunk(experiment: Experiment) -> Experiment:
             and tuple(map(small_transform, experiment.augmentation.meta_test)),
         ),
         adaptations=(TrainBN(),),
+        inferences=None,  # what judges names domains, too
+        in_domain_splits=None,
         evaluation_size=experiment.evaluation_size and (64, 64),
         validate_every=None,
         keep_checkpoints=None,
