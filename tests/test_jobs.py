@@ -23,7 +23,7 @@ from raydg.domains.labels import CITYSCAPES_19, IDD_LEVEL1, PACS_7, SYNTHIA_16, 
 from raydg.experiment import Experiment, Study, override_study, settings
 from raydg.licence import Licence, commercial_use
 from raydg.loop import begin_stage, build_network, in_process_feed, train
-from raydg.methods import Extended, Objective
+from raydg.methods import Extended, Method, Objective, PinTheMemory
 from raydg.models import Architecture, HRNet, MiT, Network, SmallNet
 from raydg.shards import prepare_domains
 from raydg.values import decode, encode
@@ -170,7 +170,7 @@ def shrunk(experiment: Experiment) -> Experiment:
         target_splits=None,
         development=DEVELOPMENT if experiment.development else None,
         model=network,
-        stages=tuple(replace(stage, steps=2) for stage in experiment.stages),
+        stages=tuple(replace(stage, steps=2, method=brief(stage.method)) for stage in experiment.stages),
         sampling=replace(
             experiment.sampling,
             images_per_domain=-(-network.minimum_batch // smallest),
@@ -189,6 +189,11 @@ def shrunk(experiment: Experiment) -> Experiment:
         validate_every=None,
         keep_checkpoints=None,
     )
+
+
+def brief(method: Method) -> Method:
+    """The method; a memory is filled from two batches."""
+    return replace(method, initial_batches=2) if isinstance(method, PinTheMemory) else method
 
 
 def small_network(model: Architecture) -> Architecture:
