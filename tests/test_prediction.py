@@ -393,8 +393,8 @@ def test_memory_maps_are_the_softmax_of_the_cosines_with_its_rows(experiment, tm
     with torch.no_grad():
         features = model.features(torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255)
     rows = F.normalize(model.memory, dim=1)
-    cosines = torch.einsum("bchw,kc->bkhw", F.normalize(features, dim=1), model.memory)
-    assert not torch.allclose(rows, model.memory)
+    cosines = torch.einsum("bchw,kc->bkhw", F.normalize(features, dim=1), rows)
+    assert not torch.allclose(rows, model.memory), "the rows must differ from unit ones for the test to tell"
     shares = cosines.softmax(1)
     white = lines(tmp_path / "out")["x"]["memory_white"]
     assert white == pytest.approx(float(shares.max()), rel=1e-4)
