@@ -22,8 +22,9 @@ demo: install build/street
 build/street: | install
 	$(BIN)/raydg world street $@
 
+# Two processes, each with one thread of its own: files, not tests, are shared out, so that what a file sets up is set up once.
 test: install
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 lint: install
 	$(BIN)/ruff check .

@@ -24,7 +24,20 @@ from raydg.augmentation import Augmentation, ColorJitter, Grayscale, HorizontalF
 from raydg.domains.labels import PACS_7
 from raydg.experiment import Experiment, Stage, Study
 from raydg.job import main
-from raydg.methods import DMG, ERM, MLDG, Method
+from raydg.methods import (
+    CORAL,
+    DMG,
+    ERM,
+    IRM,
+    MLDG,
+    Averaged,
+    FourierMix,
+    GroupDRO,
+    Method,
+    MixStyle,
+    MultiHeaded,
+    VREx,
+)
 from raydg.models import Classifier, SqueezeNet
 from raydg.optimization import SGD, Poly
 from raydg.plan import Sampling
@@ -33,10 +46,16 @@ DOMAINS = ("pacs/art_painting", "pacs/cartoon", "pacs/photo", "pacs/sketch")
 
 
 def experiment(
-    name: str, method: Method, target: str, size: int, seed: int, extras_lr_factor: float = 1.0
+    name: str,
+    method: Method,
+    target: str,
+    size: int = 128,
+    steps: int = 120,
+    extras_lr_factor: float = 1.0,
+    clip_norm: float | None = None,
 ) -> Experiment:
     return Experiment(
-        name=name,
+        name=f"{name} {size} px",
         label_space=PACS_7,
         sources=tuple(domain for domain in DOMAINS if domain != target),
         targets=(target,),
@@ -47,7 +66,8 @@ def experiment(
                 method=method,
                 optimizer=SGD(lr=1e-3, weight_decay=5e-4, decoder_lr_factor=10.0, extras_lr_factor=extras_lr_factor),
                 schedule=Poly(),
-                steps=188,
+                steps=steps,
+                clip_norm=clip_norm,
             ),
         ),
         sampling=Sampling(images_per_domain=8, episodes_per_step=2),
@@ -60,18 +80,31 @@ def experiment(
             )
         ),
         evaluation_size=(size, size),
-        validate_every=47,
-        seed=seed,
+        validate_every=steps // 4,
     )
 
+
+# Penalties of the weights that DomainBed draws around make this network, whose features have no BatchNorm, diverge.
+COMPANIONS = (
+    experiment("CORAL", CORAL(penalty_weight=0.01), "pacs/sketch"),
+    experiment("VREx", VREx(), "pacs/sketch"),
+    experiment("IRM", IRM(penalty_weight=0.1), "pacs/sketch", clip_norm=10.0),
+    experiment("GroupDRO", GroupDRO(), "pacs/sketch"),
+    experiment("MixStyle", MixStyle(sites=("before_fire8",)), "pacs/sketch"),
+    experiment("FourierMix", FourierMix(), "pacs/sketch"),
+    experiment("EMA", Averaged(method=ERM(), ema_rate=0.97), "pacs/sketch"),
+    experiment("SWA", Averaged(method=ERM(), ema_rate=None, start_step=60), "pacs/sketch"),
+)
 
 study = Study(
     name="pacs",
     experiments=(
-        *(experiment("ERM", ERM(), target, size=224, seed=0) for target in DOMAINS),
-        *(experiment("ERM 128 px", ERM(), target, size=128, seed=0) for target in DOMAINS),
-        *(experiment("MLDG 128 px", MLDG(), target, size=128, seed=0) for target in DOMAINS),
-        *(experiment("DMG 128 px", DMG(), target, size=128, seed=0, extras_lr_factor=100.0) for target in DOMAINS),
+        *(experiment("ERM", ERM(), target, size=224, steps=188) for target in DOMAINS),
+        *(experiment("ERM", ERM(), target) for target in DOMAINS),
+        *(experiment("MLDG", MLDG(), target) for target in DOMAINS),
+        *(experiment("DMG", DMG(), target, extras_lr_factor=100.0) for target in DOMAINS),
+        *(experiment("Multi-Headed", MultiHeaded(), target) for target in DOMAINS),
+        *COMPANIONS,
     ),
 )
 
