@@ -21,6 +21,11 @@ five orders. FCN head on a ResNet-50 of output stride 8, which only the code tel
 domain that shares a forward. So an episode has 2, a step 4 episodes, which 1 to 4 workers share. (The code weights a
 labelled pixel alike on all GPUs; here each episode has the mean over its own.)
 
+**What is scored** is the code's (`CenterCrop`): an image is scaled to a short side of 768 and its middle 768 x 768 is
+predicted and judged, labels being scaled and cut likewise. So all images of a batch share a size, and half of a
+Cityscapes frame, its sides, never counts. Of Mapillary the first 500 images count, as there. `--protocol None` scores
+whole images at their own sizes instead; batches then form within equal sizes.
+
 **Expected**, mIoU in percent, the paper's Table 3, plain / with TN:
 
 | sources -> target | AGG | MLDG |
@@ -41,11 +46,8 @@ sources 2:2, which is the cell "MLDG 2:2" beside the code's.
 
 **Deviations.**
 - The code keeps the epoch that is best on the target. Here the sources choose, on their validation splits every ten
-  epochs; `oracle` gives the code's rule.
-- The code scores a centre crop of 768 x 768 of a validation image scaled to a short side of 768 (Mapillary 769), labels
-  scaled too. Here the whole image is scored, predicted at the same scale: 768 x 1536 for Cityscapes, 768 x 1024 for
-  Mapillary, whose other proportions give way. Of Mapillary the first 500 count, as there. A training is validated at
-  its target's size, so G+S+I is trained once for each target.
+  epochs, their whole images at their own sizes; `oracle` gives the code's rule.
+- Mapillary's short side is 769 in the code, and 768 here, as everyone's.
 - Mapillary's labels come from its own ids; the code knows only those that are painted as in Cityscapes.
 - Scales are relative to an image's own size; those of the code to a long side of its own per dataset, which the
   `--longest-side` above gives IDD and Mapillary (never enlarging). Hence a data folder of this job's own.
@@ -64,10 +66,10 @@ from raydg.methods import ERM, MLDG, Method
 from raydg.models import FCN, ResNet
 from raydg.optimization import SGD, Poly
 from raydg.plan import Sampling
+from raydg.protocol import CenterCrop
 from raydg.resources import Resources
 
 DATASETS = {"G": "gtav", "S": "synthia", "I": "idd", "C": "cityscapes", "M": "mapillary"}
-EVALUATION_SIZE = {"C": (768, 1536), "M": (768, 1024)}
 TARGET_SPLITS = {"C": ("val",), "M": ("val_first500",)}
 STEPS_PER_EPOCH = 375
 
@@ -98,7 +100,7 @@ def experiment(method_name: str, method: Method, sources: str, target: str, tn_b
             )
         ),
         adaptations=(TrainBN(), *(TargetNorm(batch_size=size, orders=5) for size in tn_batches)),
-        evaluation_size=EVALUATION_SIZE[target],
+        protocol=CenterCrop(768),
         validate_every=10 * STEPS_PER_EPOCH,
     )
 

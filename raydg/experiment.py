@@ -218,6 +218,11 @@ class Experiment(Value):
                     "Name held-out splits of theirs in Experiment.in_domain_splits."
                 )
         for adaptation in self.adaptations:
+            if self.model.task not in adaptation.tasks:
+                raise ValueError(
+                    f"Experiment.adaptations: {adaptation.label} is for {' or '.join(adaptation.tasks)}, and "
+                    f"{type(self.model).__name__} is for {self.model.task}. TrainBN() fits every network."
+                )
             if adaptation.needs_batchnorm and self.model.normalisation != "batch":
                 raise ValueError(
                     f"Experiment.adaptations: {adaptation.label} replaces BatchNorm statistics, and "

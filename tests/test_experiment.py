@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from raydg.adaptation import IaBN, TargetNorm, TrainBN
+from raydg.adaptation import T3A, IaBN, TargetNorm, TrainBN
 from raydg.augmentation import Augmentation, Grayscale, HorizontalFlip, RandomScaleCrop, Resize
 from raydg.domains.labels import IDD_LEVEL1, PACS_7
 from raydg.experiment import Experiment, Stage, Study, override, override_study, settings
@@ -158,6 +158,10 @@ PROPORTIONAL = Sampling(2, balance="proportional")
             r"IaBN\(instance_weight=0.1\) replaces BatchNorm statistics, and SqueezeNet has no BatchNorm",
         ),
         ({**SQUEEZENET, "adaptations": (TargetNorm(),)}, r"TN\(batch_size=16\) .* SqueezeNet has no BatchNorm"),
+        (
+            {"adaptations": (T3A(),)},
+            r"T3A\(.*\) is for classification, and DeepLabV3Plus is for segmentation",
+        ),
         (
             {**SQUEEZENET, "adaptations": (TrainBN(),), "evaluation_size": None},
             "evaluation_size is None: a classifier needs the height and width",

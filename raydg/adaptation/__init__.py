@@ -3,10 +3,14 @@
 from raydg.adaptation.adabn import AdaBN
 from raydg.adaptation.adaptation import Adaptation, Predictor, Sees
 from raydg.adaptation.batches import BATCHING, batches
+from raydg.adaptation.cotta import CoTTA
+from raydg.adaptation.eta import ETA
 from raydg.adaptation.iabn import IaBN
 from raydg.adaptation.mc_dropout import MCDropout
 from raydg.adaptation.normalization import Normalization
 from raydg.adaptation.seg_ttt import SegTTT
+from raydg.adaptation.shot import SHOT
+from raydg.adaptation.t3a import T3A
 from raydg.adaptation.target_norm import TargetNorm
 from raydg.adaptation.tent import Tent
 from raydg.adaptation.train_bn import TrainBN
@@ -15,9 +19,13 @@ from raydg.adaptation.views import View, Views
 
 __all__ = [
     "BATCHING",
+    "ETA",
+    "SHOT",
+    "T3A",
     "TTA",
     "AdaBN",
     "Adaptation",
+    "CoTTA",
     "IaBN",
     "MCDropout",
     "Normalization",

@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from raydg.adaptation.adaptation import Predictor, Sees
+from raydg.adaptation.adaptation import Sees
 from raydg.adaptation.batchnorm import (
     BatchNorm,
     BatchNormAdaptation,
@@ -70,10 +70,35 @@ class AdaBN(BatchNormAdaptation):
         blend = self.target_weight
         return (1 - blend) * own_variance + blend * variance, (1 - blend) * own_mean + blend * mean
 
-    def predictor(self, network: nn.Module) -> Predictor:
-        predictor = AdaBNPredictor(network)
-        self.normalise(predictor.network)
-        return predictor
+    @torch.no_grad()
+    def fit(self, network: nn.Module, batches: Iterable[Tensor]) -> None:
+        layers = [module for module in network.modules() if isinstance(module, Renormalization)]
+        measured = {layer: Moments() for layer in layers}
+
+        def measure(x: Tensor, layer: Renormalization) -> Tensor:
+            measured[layer].add(x)
+            dim = tuple(d for d in range(x.ndim) if d != 1)
+            if x.ndim < 3 and len(x) < 2:
+                raise ValueError(
+                    f"The BatchNorm layer {layer.name!r} normalises vectors {tuple(x.shape)}: statistics of a single "
+                    "image are undefined there. Fit with batches of at least 2 images."
+                )
+            return layer.normalised(x, *torch.var_mean(x, dim=dim, correction=0, keepdim=True))
+
+        num_batches = 0
+        try:
+            for layer in layers:
+                layer.instead = measure
+            for images in batches:
+                network(images)
+                num_batches += 1
+        finally:
+            for layer in layers:
+                layer.instead = None
+        if num_batches == 0:
+            raise ValueError("AdaBN was fitted on no images: it takes all of a domain's.")
+        for layer in layers:
+            layer.measured = measured[layer]
 
 
 class Moments:
@@ -96,37 +121,3 @@ class Moments:
     def statistics(self) -> tuple[Tensor, Tensor]:
         """Biased variance and mean, (c,)."""
         return self.squares / self.count, self.mean
-
-
-class AdaBNPredictor(Predictor):
-    """Predicts with the statistics of the images that it was fitted on."""
-
-    @torch.no_grad()
-    def fit(self, batches: Iterable[Tensor]) -> None:
-        layers = [module for module in self.network.modules() if isinstance(module, Renormalization)]
-        measured = {layer: Moments() for layer in layers}
-
-        def measure(x: Tensor, layer: Renormalization) -> Tensor:
-            measured[layer].add(x)
-            dim = tuple(d for d in range(x.ndim) if d != 1)
-            if x.ndim < 3 and len(x) < 2:
-                raise ValueError(
-                    f"The BatchNorm layer {layer.name!r} normalises vectors {tuple(x.shape)}: statistics of a single "
-                    "image are undefined there. Fit with batches of at least 2 images."
-                )
-            return layer.normalised(x, *torch.var_mean(x, dim=dim, correction=0, keepdim=True))
-
-        num_batches = 0
-        try:
-            for layer in layers:
-                layer.instead = measure
-            for images in batches:
-                self.network(images)
-                num_batches += 1
-        finally:
-            for layer in layers:
-                layer.instead = None
-        if num_batches == 0:
-            raise ValueError("AdaBN was fitted on no images: it takes all of a domain's.")
-        for layer in layers:
-            layer.measured = measured[layer]

@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from raydg.types import Task
 from raydg.values import Value
 
 Sees = Literal["one image", "a batch", "a stream", "the whole target"]
@@ -57,6 +58,8 @@ class Adaptation(Value, ABC):
     """Whether a predictor remembers its batches: then they must come in order, to one predictor."""
     needs_batchnorm: ClassVar[bool] = False
     """Whether it works through BatchNorm layers, and refuses a network whose encoder has none."""
+    tasks: ClassVar[tuple[Task, ...]] = ("segmentation", "classification")
+    """What the networks that it fits do."""
     needs_fit: ClassVar[bool] = False
     """Whether `Predictor.fit` must see all images of a domain, never labels, before the first prediction there."""
 

@@ -24,8 +24,8 @@ class Renormalization(nn.Module):
     features' own type. Where the variance is 0, a channel being constant or a single value, it is the bias.
     """
 
-    weight: Tensor | None
-    bias: Tensor | None
+    weight: nn.Parameter | None
+    bias: nn.Parameter | None
     running_mean: Tensor
     running_var: Tensor
     eps: float
@@ -104,6 +104,25 @@ def require_batchnorm(adaptation: Adaptation, network: nn.Module) -> None:
                 f"{adaptation.label} works through BatchNorm layers and {whose} has none: "
                 f"take an adaptation that fits any network ({', '.join(fitting)}), or a network with BatchNorm."
             )
+
+
+def scale_and_shift(adaptation: Adaptation, network: nn.Module) -> list[nn.Parameter]:
+    """Let nothing of a private network learn but scale and shift of its BatchNorm layers, and return those, each once.
+
+    Raises:
+        ValueError: there are none.
+    """
+    layers = [module for module in network.modules() if isinstance(module, BatchNorm | Renormalization)]
+    found = list(dict.fromkeys(p for layer in layers for p in (layer.weight, layer.bias) if p is not None))
+    if not found:
+        raise ValueError(
+            f"{type(adaptation).__name__} learns scale and shift of BatchNorm layers, and those here have none "
+            "(affine=False)."
+        )
+    network.requires_grad_(False)
+    for parameter in found:
+        parameter.requires_grad_(True)
+    return found
 
 
 def batchnorm_layers(network: nn.Module) -> Iterator[tuple[str, BatchNorm]]:

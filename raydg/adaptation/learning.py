@@ -1,8 +1,9 @@
-"""Which part of a network learns at test time."""
+"""Which part of a network learns at test time, and how it is run while it does."""
 
 from typing import Protocol, runtime_checkable
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from raydg.models import Network
 
@@ -35,7 +36,7 @@ def network_inside(module: nn.Module, name: str) -> Network:
     if isinstance(module, nn.Module) and isinstance(module, Companion) and isinstance(module.network, Network):
         return module.network
     raise ValueError(
-        f"{name} teaches one raydg Network by its own prediction, and {type(module).__name__} is none, nor one network "
+        f"{name} works on the parts of one raydg Network, and {type(module).__name__} is none, nor one network "
         "with what a method has beside it (an ensemble averages several): take an inference of one network, such as "
         "Plain or WithMemory, or an adaptation that fits any module, such as TTA or Tent."
     )
@@ -86,3 +87,32 @@ def trunk_groups(network: Network, groups: tuple[str, ...]) -> tuple[str, ...]:
             break
         frozen.append(name)
     return tuple(frozen)
+
+
+def uncached(network: nn.Module, images: Tensor) -> Tensor:
+    """Logits under the caller's autocast but without its cache, which would hold weights of before a step."""
+    kind = images.device.type
+    enabled, dtype = torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)
+    with torch.autocast(kind, dtype, enabled=enabled, cache_enabled=False):
+        return network(images)
+
+
+def learnable(images: Tensor) -> Tensor:
+    """The same images as autograd may keep them, in whatever mode they were made."""
+    return images.clone() if images.is_inference() else images.detach()
+
+
+def precise(logits: Tensor) -> Tensor:
+    """In float32 at least."""
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
+
+
+def probabilities(logits: Tensor) -> Tensor:
+    """Of float32 at least."""
+    return precise(logits).softmax(1)
+
+
+def entropies(logits: Tensor) -> Tensor:
+    """Entropy, in nats, of the predictions that logits (b, k, ...) stand for: (b, ...), float32 at least."""
+    of_class = precise(logits).log_softmax(1)
+    return -(of_class.exp() * of_class).sum(1)

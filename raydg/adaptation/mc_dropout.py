@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from raydg.adaptation.adaptation import Predictor
-from raydg.adaptation.normalization import Normalization, OnNormalization
+from raydg.adaptation.normalization import Normalization, NormalizedPredictor, OnNormalization
 from raydg.adaptation.train_bn import T_BN
 from raydg.seeds import fold
 
@@ -49,13 +49,12 @@ class MCDropout(OnNormalization):
         return MCDropoutPredictor(network, self)
 
 
-class MCDropoutPredictor(Predictor):
+class MCDropoutPredictor(NormalizedPredictor):
     """Predicts by the mean over samples."""
 
     def __init__(self, network: nn.Module, settings: MCDropout) -> None:
-        super().__init__(network)
+        super().__init__(network, settings.norm)
         self.settings = settings
-        settings.norm.normalise(self.network)
         self.layers = []
         for name, layer in list(dropout_layers(self.network)):
             parent, _, leaf = name.rpartition(".")
@@ -83,7 +82,8 @@ class MCDropoutPredictor(Predictor):
 
 
 class SeededDropout(nn.Module):
-    """Stands in for a dropout layer: drops always, as its generator says, the same for every image of a batch."""
+    """Stands in for a dropout layer: drops as its generator says, the same for every image of a batch, or nothing while
+    it has none."""
 
     def __init__(self, layer: Dropout) -> None:
         super().__init__()
@@ -91,6 +91,8 @@ class SeededDropout(nn.Module):
         self.generator: torch.Generator | None = None
 
     def forward(self, features: Tensor) -> Tensor:
+        if self.generator is None:
+            return features
         shape = (1, features.shape[1], *(1 for _ in features.shape[2:])) if self.whole_channels else features[:1].shape
         draws = torch.rand(shape, generator=self.generator, device=features.device)
         kept = (draws >= self.probability).to(features.dtype)

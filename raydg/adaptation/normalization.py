@@ -1,9 +1,10 @@
 """Adaptations that settle what BatchNorm layers normalise with, and those that are built on one."""
 
 from abc import abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 
-from torch import nn
+from torch import Tensor, nn
 
 from raydg.adaptation.adaptation import Adaptation, Predictor, Sees
 from raydg.values import Value
@@ -24,26 +25,45 @@ class Normalization(Adaptation):
             ValueError: the network does not fit; the message names the layer, or the adaptations that fit.
         """
 
+    def fit(self, network: nn.Module, batches: Iterable[Tensor]) -> None:
+        """Measure all images of a domain in a network that `normalise` has changed, where this `needs_fit`.
+
+        Raises:
+            ValueError: there is nothing to fit, or there are no images.
+        """
+        raise ValueError(f"{self.label} has nothing to fit: only adaptations with needs_fit do.")
+
     def predictor(self, network: nn.Module) -> Predictor:
-        predictor = Predictor(network)
-        self.normalise(predictor.network)
-        return predictor
+        return NormalizedPredictor(network, self)
+
+
+class NormalizedPredictor(Predictor):
+    """Predicts with a network that normalises as a `Normalization` says, fitted where that needs it."""
+
+    def __init__(self, network: nn.Module, norm: Normalization) -> None:
+        super().__init__(network)
+        self.norm = norm
+        norm.normalise(self.network)
+
+    def fit(self, batches: Iterable[Tensor]) -> None:
+        self.norm.fit(self.network, batches)
+
+    def parts(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Images (b, 3, h, w) as an adaptation that learns meets them: all at once where statistics of the batch
+        normalise them, else one by one, since then no image hangs on another."""
+        return (images,) if self.norm.sees == "a batch" else images.split(1)
 
 
 @dataclass(frozen=True)
 class OnNormalization(Adaptation):
     """An adaptation that runs on top of a normalisation, and sees and needs at least what that does.
 
-    Raises:
-        ValueError: a normalisation that needs a fit of its own.
+    Statistics that need a fit are measured once, on the images as they are and with the network as it was trained;
+    views and learning come on top of them.
     """
 
     norm: Normalization
     """What BatchNorm layers normalise with."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.require(not self.norm.needs_fit, "norm", "one that needs no fit, such as TrainBN, IaBN or TargetNorm")
 
     @property
     def batch_size(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -54,6 +74,11 @@ class OnNormalization(Adaptation):
     def needs_batchnorm(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
         """As the normalisation does."""
         return self.norm.needs_batchnorm
+
+    @property
+    def needs_fit(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """As the normalisation does."""
+        return self.norm.needs_fit
 
     @property
     def sees(self) -> Sees:

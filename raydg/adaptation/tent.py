@@ -1,5 +1,6 @@
 """Tent: BatchNorm's scale and shift learn to make predictions certain."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -7,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from raydg.adaptation.adaptation import Predictor, Sees
-from raydg.adaptation.batchnorm import BatchNorm, Renormalization, require_batchnorm
-from raydg.adaptation.normalization import Normalization, OnNormalization, settings
+from raydg.adaptation.batchnorm import require_batchnorm, scale_and_shift
+from raydg.adaptation.learning import entropies, learnable, uncached
+from raydg.adaptation.normalization import Normalization, NormalizedPredictor, OnNormalization, settings
 from raydg.adaptation.snapshot import Snapshot
 from raydg.adaptation.target_norm import TargetNorm
 
@@ -58,7 +60,7 @@ class Tent(OnNormalization):
 
     @property
     def sees(self) -> Sees:
-        return "a stream" if self.mode == "online" else self.norm.sees
+        return "a stream" if self.mode == "online" and not self.needs_fit else self.norm.sees
 
     @property
     def num_orders(self) -> int:
@@ -74,59 +76,42 @@ class Tent(OnNormalization):
         return TentPredictor(network, self)
 
 
-class TentPredictor(Predictor):
+class TentPredictor(NormalizedPredictor):
     """Learns from each image or batch, and predicts it."""
 
     def __init__(self, network: nn.Module, tent: Tent) -> None:
         require_batchnorm(tent, network)
-        super().__init__(network)
+        super().__init__(network, tent.norm)
         self.tent = tent
-        tent.norm.normalise(self.network)
-        layers = [m for m in self.network.modules() if isinstance(m, BatchNorm | Renormalization)]
-        self.learning = list(dict.fromkeys(p for m in layers for p in (m.weight, m.bias) if p is not None))
-        if not self.learning:
-            raise ValueError(
-                "Tent learns scale and shift of BatchNorm layers, and those here have none (affine=False)."
-            )
-        self.network.requires_grad_(False)
-        for parameter in self.learning:
-            parameter.requires_grad_(True)
+        self.learning = scale_and_shift(tent, self.network)
         self.start = Snapshot(self.learning)
         self.optimizer = self._optimizer()
 
     def _optimizer(self) -> torch.optim.Optimizer:
         return torch.optim.SGD(self.learning, lr=self.tent.learning_rate, momentum=self.tent.momentum)
 
+    def _forget(self) -> None:
+        self.start.restore()
+        self.optimizer = self._optimizer()
+
+    def fit(self, batches: Iterable[Tensor]) -> None:
+        self._forget()
+        super().fit(batches)
+
     def __call__(self, images: Tensor) -> Tensor:
         # Learning needs tensors that autograd may keep, in whatever mode the caller is.
         with torch.inference_mode(False), torch.enable_grad():
-            images = images.clone() if images.is_inference() else images.detach()
-            parts = images.split(1) if self.tent.norm.sees == "one image" else (images,)
-            return torch.cat([self._met(part) for part in parts])
+            return torch.cat([self._met(part) for part in self.parts(learnable(images))])
 
     def _met(self, images: Tensor) -> Tensor:
         """Probabilities after the steps on these images together."""
         try:
             for _ in range(self.tent.iterations):
-                entropy(self._logits(images)).backward()
+                entropies(uncached(self.network, images)).mean().backward()
                 self.optimizer.step()
                 self.optimizer.zero_grad(set_to_none=True)
             with torch.no_grad():
-                return self._logits(images).softmax(1)
+                return uncached(self.network, images).softmax(1)
         finally:
             if self.tent.mode == "episodic":
-                self.start.restore()
-                self.optimizer = self._optimizer()
-
-    def _logits(self, images: Tensor) -> Tensor:
-        kind = images.device.type
-        enabled, dtype = torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)
-        # Without autocast's cache: that holds weights of before a step.
-        with torch.autocast(kind, dtype, enabled=enabled, cache_enabled=False):
-            return self.network(images)
-
-
-def entropy(logits: Tensor) -> Tensor:
-    """Mean over images and positions of the entropy, in nats, of the predictions that logits (b, k, ...) stand for."""
-    of_class = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(1)
-    return -(of_class.exp() * of_class).sum(1).mean()
+                self._forget()

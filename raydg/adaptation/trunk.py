@@ -1,7 +1,7 @@
 """The frozen first layers of an encoder, computed once for every input."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -20,14 +20,16 @@ class Trunk:
     sums, sites) is computed again.
     """
 
-    def __init__(self, encoder: Encoder, groups: Sequence[str]) -> None:
-        """`groups` are names of the encoder's, without gaps from its first."""
+    def __init__(self, encoder: Encoder, groups: Sequence[str], full_precision: bool = False) -> None:
+        """`groups` are names of the encoder's, without gaps from its first; with `full_precision` autocast does not
+        reach them, so that forwards with and without it may share what is remembered."""
+        self.encoder = encoder
         names = [name for group, members in encoder.groups if group in groups for name in members]
         self.modules = list(
             dict.fromkeys(m for name in names for m in encoder.get_submodule(name).modules())  # each once
         )
         self.outputs: dict[Any, list[Any]] = {}
-        self.depth = 0
+        self.depth, self.full_precision = 0, full_precision
 
     def forget(self) -> None:
         """Drop all outputs: the next image's are others."""
@@ -68,12 +70,16 @@ class Trunk:
             return copied(remembered[next(position)])
         self.depth += 1
         try:
-            with torch.no_grad():
+            with torch.no_grad(), self._precision():
                 output = forward(*inputs, **named)
         finally:
             self.depth -= 1
         remembered.append(copied(output))
         return output
+
+    def _precision(self) -> AbstractContextManager[object]:
+        kind = next(self.encoder.parameters()).device.type
+        return torch.autocast(kind, enabled=False) if self.full_precision else nullcontext()
 
 
 def copied(output: Any) -> Any:

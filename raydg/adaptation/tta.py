@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from raydg.adaptation.adaptation import Predictor
 from raydg.adaptation.iabn import IABN
-from raydg.adaptation.normalization import Normalization, OnNormalization
+from raydg.adaptation.normalization import Normalization, NormalizedPredictor, OnNormalization
 from raydg.adaptation.train_bn import T_BN
 from raydg.adaptation.views import PUBLISHED, Views, fused
 
@@ -16,8 +16,9 @@ from raydg.adaptation.views import PUBLISHED, Views, fused
 class TTA(OnNormalization):
     """Test-time augmentation: probabilities on scaled, flipped and grey views, averaged at the image's size.
 
-    Self-adaptation section 5.2 and Eq. 5; any network, and any normalisation that needs no fit. Where that sees one
-    image, so does this, each view being normalised by itself; where it sees a batch, the views of one kind are one.
+    Self-adaptation section 5.2 and Eq. 5; any network, any normalisation. Where that sees one image, so does this, each
+    view being normalised by itself; where it sees a batch, the views of one kind are one; where it is fitted on the
+    whole target, that was on the images as they are, and all views are normalised with what was measured there.
 
     Raises:
         ValueError: from a predictor: a view smaller than the encoder can see.
@@ -42,15 +43,14 @@ class TTA(OnNormalization):
         return ViewsPredictor(network, self)
 
 
-class ViewsPredictor(Predictor):
+class ViewsPredictor(NormalizedPredictor):
     """Predicts by the mean over views."""
 
     def __init__(self, network: nn.Module, tta: TTA) -> None:
-        super().__init__(network)
-        tta.norm.normalise(self.network)
+        super().__init__(network, tta.norm)
         self.tta = tta
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> Tensor:
-        together = self.tta.norm.sees == "one image"
+        together = self.norm.sees != "a batch"
         return fused(self.network, images, self.tta.views, together).to(images.dtype)

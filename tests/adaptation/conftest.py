@@ -3,6 +3,7 @@ import torch
 from torch import Tensor, nn
 
 from raydg.models import Network
+from raydg.models.layers import Head
 from raydg.models.network import Encoder, Features, bilinear_aligned
 
 
@@ -36,15 +37,6 @@ class SegmentingHead(nn.Module):
         return self.last(features[-1] + self.pool(features[-1]))
 
 
-class ClassifyingHead(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.last = nn.Linear(6, 5)
-
-    def forward(self, features: Features) -> Tensor:
-        return self.last(features[-1].mean(dim=(2, 3)))
-
-
 def segmenter() -> Network:
     """Three BatchNorm layers, one of them after global pooling, and dropout; 4 classes."""
     return Network(TinyEncoder(), SegmentingHead(), upsample=bilinear_aligned)
@@ -52,10 +44,11 @@ def segmenter() -> Network:
 
 def classifier() -> Network:
     """Two BatchNorm layers and dropout; 5 classes."""
-    return Network(TinyEncoder(), ClassifyingHead())
+    pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    return Network(TinyEncoder(), Head(pool, nn.Linear(6, 5), 6))
 
 
-def randomise(network: nn.Module) -> nn.Module:
+def randomise(network):
     """Float64, with every weight and every running statistic at some random, legal value."""
     draw = torch.Generator().manual_seed(1)
     network.double()
@@ -69,6 +62,16 @@ def randomise(network: nn.Module) -> nn.Module:
                     else torch.randn(tensor.shape, generator=draw)
                 )
     return network
+
+
+@pytest.fixture
+def classifying() -> Network:
+    return randomise(classifier())
+
+
+@pytest.fixture
+def segmenting() -> Network:
+    return randomise(segmenter())
 
 
 @pytest.fixture(params=["segments", "classifies"])

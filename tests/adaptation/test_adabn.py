@@ -5,7 +5,19 @@ import pytest
 import torch
 from torch import nn
 
-from raydg.adaptation import AdaBN, TargetNorm, TrainBN, batches
+from raydg.adaptation import (
+    ETA,
+    TTA,
+    AdaBN,
+    CoTTA,
+    MCDropout,
+    SegTTT,
+    TargetNorm,
+    Tent,
+    TrainBN,
+    Views,
+    batches,
+)
 
 
 @pytest.mark.parametrize("sizes", [[4], [3, 1], [1, 1, 2], [1, 1, 1, 1]])
@@ -85,3 +97,43 @@ def test_its_batches_come_as_the_images_stand():
 def test_illegal_settings_are_refused(change):
     with pytest.raises(ValueError, match=f"AdaBN.{next(iter(change))} is"):
         AdaBN(**change)
+
+
+HALF = Views((0.5,), flip=False, grey=False)
+
+
+@pytest.mark.parametrize(
+    "on",
+    [
+        lambda norm: TTA(norm, Views((1.0,), flip=False, grey=False)),
+        lambda norm: SegTTT(norm, HALF, iterations=0),
+        lambda norm: Tent(norm, iterations=1, learning_rate=1e-12),
+        lambda norm: MCDropout(norm, samples=1),
+        lambda norm: CoTTA(norm, HALF, confidence=0.0),
+        lambda norm: ETA(norm),
+    ],
+)
+def test_what_is_built_on_it_begins_where_it_is(segmenting, images, on):
+    """Fitted on the images as they are, once, with the network as it was trained; then views and learning."""
+    segmenting.encoder.stem[3].p = 1e-12  # drops nothing
+    norm = AdaBN(target_weight=0.6, batch_size=2)
+    predictor, plain = on(norm).predictor(segmenting), norm.predictor(segmenting)
+    for each in (predictor, plain):
+        each.fit(iter(images.split(2)))
+    torch.testing.assert_close(predictor(images[:1]), plain(images[:1]), rtol=1e-6, atol=1e-8)
+    adaptation = on(norm)
+    assert (adaptation.needs_fit, adaptation.sees, adaptation.batch_size) == (True, "the whole target", 2)
+
+
+def test_dropout_is_off_while_measuring(segmenting, images):
+    one, two = (MCDropout(AdaBN(), samples=2).predictor(segmenting) for _ in range(2))
+    torch.manual_seed(0)
+    one.fit([images])
+    torch.manual_seed(1)
+    two.fit([images])
+    assert torch.equal(one(images), two(images))
+
+
+def test_what_is_built_on_it_must_be_fitted_too(segmenting, images):
+    with pytest.raises(ValueError, match=r"AdaBN.* call fit with its images first"):
+        TTA(AdaBN()).predictor(segmenting)(images)

@@ -263,6 +263,24 @@ def test_bf16_is_near_and_leaves_the_weights_in_float32(net, image):
     assert {p.dtype for p in predictor.network.parameters()} == {torch.float32}
 
 
+@pytest.mark.parametrize("make", [SegTTT, SegTTT.reference])
+def test_only_what_learns_is_rough(net, image, make):
+    """Views, the layers that run once, and predictions are those of float32; so is all before the first step."""
+    single, picture = copy.deepcopy(net).float(), image.float()
+    exact, rough = (make(iterations=1, also_after=(0,), bf16=b).predictor(single) for b in (False, True))
+    before, after = rough.all(picture)
+    assert torch.equal(before, exact.all(picture)[0]) and not torch.equal(after, exact.all(picture)[1])
+    views = exact.ttt.views.by_size(picture)
+    assert torch.equal(exact._labels(picture, views), rough._labels(picture, views))
+    seen = {}
+    for name in ("stem.0", "block3.shortcut.0"):
+        rough.network.encoder.get_submodule(name).register_forward_hook(
+            lambda _, __, output, name=name: seen.setdefault(name, set()).add(output.dtype)
+        )
+    rough(picture)
+    assert seen == {"stem.0": {torch.float32}, "block3.shortcut.0": {torch.float32, torch.bfloat16}}
+
+
 def test_layers_go_by_number_or_name(net):
     named = SegTTT(layers=("decoder", "block3", "block2")).predictor(net)
     assert len(named.learning) == len(SegTTT(layers=2).predictor(net).learning)

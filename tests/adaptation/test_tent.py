@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from raydg.adaptation import IaBN, TargetNorm, Tent, TrainBN
-from raydg.adaptation.tent import entropy
+from raydg.adaptation import AdaBN, IaBN, TargetNorm, Tent, TrainBN
+from raydg.adaptation.learning import entropies
 
 
 @pytest.fixture
@@ -24,9 +24,10 @@ def test_the_entropy_is_the_mean_over_positions_of_p_log_p(images):
     logits = images[:, :2] * 3
     p = logits.softmax(1)
     expected = sum(-(q * q.log()).sum() for q in p.permute(0, 2, 3, 1).reshape(-1, 2)) / (4 * 7 * 9)
-    torch.testing.assert_close(entropy(logits), expected)
-    assert entropy(torch.zeros(1, 8)).item() == pytest.approx(2.0794415, rel=1e-6)
-    assert entropy(torch.tensor([[1e4, 0.0]])).item() == 0
+    assert entropies(logits).shape == (4, 7, 9)
+    torch.testing.assert_close(entropies(logits).mean(), expected)
+    assert entropies(torch.zeros(1, 8)).item() == pytest.approx(2.0794415, rel=1e-6)
+    assert entropies(torch.tensor([[1e4, 0.0]])).item() == 0
 
 
 @pytest.mark.parametrize("norm", [TrainBN(), IaBN(0.3), TargetNorm(batch_size=1)])
@@ -78,6 +79,14 @@ def test_online_goes_on_where_it_was(small, images):
     assert torch.equal(episodic(images[:1]), episodic(images[:1]))
 
 
+def test_a_new_domain_starts_anew(network, images):
+    predictor = Tent(AdaBN(batch_size=2), mode="online", iterations=1, learning_rate=0.05).predictor(network)
+    predictor.fit([images])
+    first = predictor(images)
+    predictor.fit([images])
+    assert torch.equal(predictor(images), first) and not torch.equal(predictor(images), first)
+
+
 def test_entropy_falls(network, images):
     tent = Tent(TargetNorm(batch_size=4), iterations=5, learning_rate=0.05)
     before = TargetNorm(batch_size=4).predictor(network)(images)
@@ -92,6 +101,8 @@ def test_what_it_sees_and_keeps():
     online = Tent(TargetNorm(batch_size=8), mode="online")
     assert (online.sees, online.batch_size, online.num_orders, online.keeps_state) == ("a stream", 8, 1, True)
     assert Tent(TrainBN()).needs_batchnorm
+    fitted = Tent(AdaBN(), mode="online")
+    assert (fitted.sees, fitted.needs_fit, fitted.keeps_state) == ("the whole target", True, True)
 
 
 @pytest.mark.parametrize("change", [{"iterations": 0}, {"learning_rate": 0.0}, {"momentum": 1.0}, {"mode": "both"}])
