@@ -11,6 +11,9 @@ beside joint finetuning in all the forms that the paper compares with.
 
 `list` prints the cells, `--only "DeFT G R50"` chooses one.
 
+The code of the recipe is raydg/studies/deft.py.
+`raydg studies deft/T1` is a table of the paper.
+
 **Recipe** (section 4; no code was published): 4 images a step, SGD, momentum 0.9, learning rate 1e-2, poly 0.9. A
 warm-up of the decoder, encoder frozen, of 8,000 steps on GTAV or 2,000 on Cityscapes with weight decay 5e-3; then
 40,000 steps of DeFT with weight decay 5e-4 and averages that keep 0.9999 at a step. Jitter, blur, flip, scale 0.5 to 2,
@@ -58,100 +61,11 @@ The first cell is met in all four ways of Table 7, by encoder and decoder that l
 pixels at most.
 """
 
-from dataclasses import replace
-
-from raydg.augmentation import Augmentation, ColorJitter, GaussianBlur, HorizontalFlip, RandomScaleCrop, Transform
-from raydg.domains.labels import CITYSCAPES_19
-from raydg.experiment import Experiment, Stage, Study
+from raydg.experiment import Study
 from raydg.job import main
-from raydg.methods import ERM, DeFT, DeFTConfiguration, Inference, Method
-from raydg.models import Architecture, DeepLabV3Plus, MiT, ResNet, SegFormer
-from raydg.optimization import SGD, Poly
-from raydg.plan import Sampling
+from raydg.studies.deft import TRAININGS
 
-TARGETS = {"gtav": ("cityscapes", "bdd100k", "mapillary"), "cityscapes": ("bdd100k", "synthia", "gtav")}
-WARMUP_STEPS = {"gtav": 8000, "cityscapes": 2000}
-STEPS = 40_000
-
-CROP: tuple[Transform, ...] = (
-    RandomScaleCrop(768, 768, scale_min=0.5, scale_max=2.0),
-    HorizontalFlip(probability=0.5),
-)
-PLAIN_CROP: tuple[Transform, ...] = (
-    RandomScaleCrop(768, 768, scale_min=1.0, scale_max=1.0),
-    HorizontalFlip(probability=0.5),
-)
-PHOTOMETRY: tuple[Transform, ...] = (
-    ColorJitter(0.4, 0.4, 0.4, 0.1, probability=0.5),
-    GaussianBlur(sigma_min=0.15, sigma_max=1.3, probability=1.0),
-)
-
-R50 = DeepLabV3Plus(ResNet(50, weights="imagenet"))
-R101 = DeepLabV3Plus(ResNet(101, weights="imagenet"))
-MIT_B5 = SegFormer(MiT("B5", weights="imagenet"))
-
-DISTANCE_WEIGHT = 1e-3
-TABLE_7 = tuple(DeFTConfiguration(configuration=row) for row in ("IV", "III", "II", "I"))
-
-
-def stage(method: Method, steps: int = STEPS, lr: float = 1e-2, weight_decay: float = 5e-4) -> Stage:
-    optimizer = SGD(lr=lr, momentum=0.9, weight_decay=weight_decay)
-    return Stage(method=method, optimizer=optimizer, schedule=Poly(power=0.9), steps=steps)
-
-
-def experiment(
-    name: str,
-    finetuning: Stage,
-    source: str = "gtav",
-    model: Architecture = R50,
-    warmup: bool = True,
-    transforms: tuple[Transform, ...] = CROP + PHOTOMETRY,
-    inferences: tuple[Inference, ...] | None = None,
-) -> Experiment:
-    first = stage(ERM(trains="decoder"), WARMUP_STEPS[source], weight_decay=5e-3)
-    return Experiment(
-        name=name,
-        label_space=CITYSCAPES_19,
-        sources=(source,),
-        targets=TARGETS[source],
-        model=model,
-        stages=(first, finetuning) if warmup else (finetuning,),
-        sampling=Sampling(images_per_domain=4, episodes_per_step=1),
-        augmentation=Augmentation(transforms),
-        inferences=inferences,
-        selection="last",
-        validate_every=8000,
-        keep_checkpoints=1,
-    )
-
-
-study = Study(
-    name="deft",
-    experiments=(
-        experiment("DeFT G R50", stage(DeFT(ema_rate=0.9999)), inferences=TABLE_7),
-        experiment("DeFT G R101", stage(DeFT(ema_rate=0.9999)), model=R101),
-        experiment("DeFT G MiT-B5", stage(DeFT(ema_rate=0.9999)), model=MIT_B5),
-        experiment("DeFT C R50", stage(DeFT(ema_rate=0.9999)), source="cityscapes"),
-        # Table 6, from the bottom of the ladder up to "Joint"; Tables 4 and 5 quote the first as their baseline.
-        experiment(
-            "Auxiliary loss, no augmentation",
-            stage(ERM(auxiliary_weight=0.4)),
-            model=replace(R50, auxiliary=True),
-            warmup=False,
-            transforms=PLAIN_CROP,
-        ),
-        experiment("No augmentation", stage(ERM()), warmup=False, transforms=PLAIN_CROP),
-        experiment("No warm-up", stage(ERM()), warmup=False),
-        experiment("Joint", stage(ERM())),
-        # Tables 1, 2, 3 and 8.
-        experiment("Encoder frozen", stage(ERM(trains="decoder"))),
-        experiment("Decoder frozen", stage(ERM(trains="encoder"))),
-        *(experiment(f"Joint {lr}", stage(ERM(), lr=float(lr))) for lr in ("3e-3", "1e-3", "1e-4")),
-        experiment("Joint + distance", stage(ERM(distance_weight=DISTANCE_WEIGHT))),
-        experiment("DeFT + distance", stage(DeFT(ema_rate=0.9999, distance_weight=DISTANCE_WEIGHT))),
-        *(experiment(f"DeFT {rate}", stage(DeFT(ema_rate=rate))) for rate in (0.99, 0.999)),
-    ),
-)
+study = Study(name="deft", experiments=tuple(TRAININGS.values()))
 
 if __name__ == "__main__":
     main(study)

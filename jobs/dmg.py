@@ -8,6 +8,9 @@ turn.
 
 `list` prints the 78 cells; `--only "* AlexNet" --targets "pacs/*"` leaves the eight of AlexNet on PACS.
 
+The code of the recipe is raydg/studies/dmg.py.
+`raydg studies dmg/T1` is a table of the paper.
+
 **Recipe** (section 7.5; prithv1/DMG 6b162b4): ImageNet weights, Adam at 1e-4 for network and masks, 64 images a step.
 PACS: weight decay 1e-5, the network's learning rate times 0.99 an epoch; a crop of 80 to 100 % of the area at 224,
 flip, jitter of 0.4 always. DomainNet: no weight decay, (1 + 1e-4 t)^-0.75 at step t; 256 x 256, a crop of 224, flip.
@@ -49,146 +52,18 @@ predictions) and greedy masks choose the checkpoint.
 - Aggregate-SGD has no published settings: 1e-3 and momentum 0.9 are ours.
 """
 
-import math
-from dataclasses import dataclass
-
-from raydg.augmentation import Augmentation, ColorJitter, HorizontalFlip, RandomResizedCrop, RandomScaleCrop, Resize
-from raydg.domains.catalogue.domainnet import DOMAINNET_345
-from raydg.domains.labels import PACS_7, LabelSpace
-from raydg.experiment import Experiment, Stage, Study
+from raydg.experiment import Study
 from raydg.job import main
-from raydg.methods import DMG, ERM, Inference, KnownDomain, MaskEns, Method, MultiHeaded, OneMask
-from raydg.models import AlexNet, Backbone, Classifier, ResNet
-from raydg.optimization import SGD, Adam, Constant, Exponential, Inverse, Optimizer, Schedule
-from raydg.plan import Sampling
-
-CHECKPOINTS = 10
-
-
-@dataclass(frozen=True)
-class Benchmark:
-    """What all methods share on one collection of domains."""
-
-    label_space: LabelSpace
-    training_images: dict[str, int]
-    target_splits: tuple[str, ...]
-    in_domain_splits: tuple[str, ...] | None
-    images_per_domain: int
-    augmentation: Augmentation
-
-
-PACS = Benchmark(
-    label_space=PACS_7,
-    training_images={"pacs/art_painting": 1840, "pacs/cartoon": 2107, "pacs/photo": 1499, "pacs/sketch": 3531},
-    target_splits=("train", "val"),
-    in_domain_splits=None,
-    images_per_domain=21,
-    augmentation=Augmentation(
-        (
-            RandomResizedCrop(224, 224, area_min=0.8, area_max=1.0),
-            HorizontalFlip(probability=0.5),
-            ColorJitter(0.4, 0.4, 0.4, 0.4, probability=1.0),
-        )
-    ),
-)
-DOMAINNET = Benchmark(
-    label_space=DOMAINNET_345,
-    training_images={
-        "domainnet/clipart": 30172,
-        "domainnet/infograph": 32420,
-        "domainnet/painting": 45374,
-        "domainnet/quickdraw": 108675,
-        "domainnet/real": 108815,
-        "domainnet/sketch": 43390,
-    },
-    target_splits=("test",),
-    in_domain_splits=("test",),
-    images_per_domain=13,
-    augmentation=Augmentation(
-        (
-            Resize(256, 256),
-            RandomScaleCrop(224, 224, scale_min=1.0, scale_max=1.0),
-            HorizontalFlip(probability=0.5),
-        )
-    ),
-)
-
-BACKBONES: dict[str, Backbone] = {
-    "AlexNet": AlexNet(weights="imagenet"),
-    "R18": ResNet(18, weights="imagenet"),
-    "R50": ResNet(50, weights="imagenet"),
-}
-
-
-def experiments(
-    benchmark: Benchmark,
-    name: str,
-    method: Method,
-    epochs: int,
-    optimizer: Optimizer,
-    schedule: Schedule,
-    extras_schedule: Schedule | None = None,
-    inferences: tuple[Inference, ...] | None = None,
-    masks: bool = False,
-) -> tuple[Experiment, ...]:
-    """A method on every backbone, each domain held out; with `masks` met under the mask of each source as well."""
-
-    def holding_out(target: str, backbone: str) -> Experiment:
-        sources = tuple(domain for domain in benchmark.training_images if domain != target)
-        images = sum(benchmark.training_images[source] for source in sources)
-        steps = epochs * images // (len(sources) * benchmark.images_per_domain)
-        return Experiment(
-            name=f"{name} {backbone}",
-            label_space=benchmark.label_space,
-            sources=sources,
-            targets=(target,),
-            target_splits=benchmark.target_splits,
-            model=Classifier(BACKBONES[backbone]),
-            stages=(
-                Stage(
-                    method=method,
-                    optimizer=optimizer,
-                    schedule=schedule,
-                    extras_schedule=extras_schedule,
-                    steps=steps,
-                ),
-            ),
-            sampling=Sampling(
-                images_per_domain=benchmark.images_per_domain,
-                balance="equal" if method.needs_every_source else "proportional",
-            ),
-            augmentation=benchmark.augmentation,
-            inferences=(*(inferences or ()), *(OneMask(source=s) for s in sources)) if masks else inferences,
-            in_domain_splits=benchmark.in_domain_splits,
-            evaluation_size=(224, 224),
-            validate_every=-(-steps // CHECKPOINTS),
-            keep_checkpoints=1,
-        )
-
-    return tuple(holding_out(target, backbone) for backbone in BACKBONES for target in benchmark.training_images)
-
-
-def falling(epochs: int) -> Schedule:
-    """The learning rate times 0.99 an epoch."""
-    return Exponential(decay=-epochs * math.log(0.99))
-
-
-OURS = DMG.reference()
-MULTI_HEADED = MultiHeaded(averages="logits")
-WAYS = (OURS.default_inference(), MaskEns())
-ON_PACS, ON_DOMAINNET = Adam(lr=1e-4, weight_decay=1e-5), Adam(lr=1e-4, weight_decay=0.0)
-INVERSE = Inverse(decay=1e-4, power=0.75)
+from raydg.studies.dmg import BACKBONES, DOMAINNET, DOMAINNET_RECIPES, PACS, PACS_RECIPES, experiment
 
 study = Study(
     name="dmg",
-    experiments=(
-        *experiments(PACS, "Aggregate", ERM(), 100, ON_PACS, falling(epochs=100)),
-        *experiments(PACS, "Multi-Headed", MULTI_HEADED, 100, ON_PACS, falling(epochs=100)),
-        *experiments(PACS, "DMG", OURS, 150, ON_PACS, falling(epochs=150), Constant(), WAYS),
-        *experiments(DOMAINNET, "Aggregate", ERM(), 50, ON_DOMAINNET, INVERSE),
-        *experiments(DOMAINNET, "Aggregate-SGD", ERM(), 50, SGD(lr=1e-3, weight_decay=0.0), INVERSE),
-        *experiments(DOMAINNET, "Multi-Headed", MULTI_HEADED, 50, ON_DOMAINNET, INVERSE),
-        *experiments(DOMAINNET, "DMG", OURS, 50, ON_DOMAINNET, INVERSE, inferences=(*WAYS, KnownDomain()), masks=True),
+    experiments=tuple(
+        experiment(benchmark, name, recipe, backbone, target)
+        for benchmark, recipes in ((PACS, PACS_RECIPES), (DOMAINNET, DOMAINNET_RECIPES))
+        for name, recipe in recipes.items()
+        for backbone in BACKBONES
+        for target in benchmark.training_images
     ),
 )
 

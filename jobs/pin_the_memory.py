@@ -12,6 +12,9 @@ alone.
 
 `list` prints the cells; `--only "Ours *" --targets cityscapes` chooses among them.
 
+The code of the recipe is raydg/studies/pin_the_memory.py.
+`raydg studies pin-the-memory/T1` is a table of the paper.
+
 **Recipe** (supplement B; Genie-Kim/PintheMemory 0946a43): SGD, learning rate 1e-2 that falls as exp(-9 t / 120,000),
 momentum 0.9, weight decay 5e-4; the look-ahead's a quarter of it; 4 images of every source a step, 8 of a single one;
 scale 0.5 to 2, crop 768, flip, jitter half of the time, blur always. DeepLabV3+ on ResNet-50 (output stride 16) and the
@@ -55,114 +58,20 @@ paper says 30,000, or 70,000 on ResNet-101. Not told, and taken here: 70,585 for
 - 16-class scoring leaves out terrain, truck and train, of the labels and of the mean; no script of theirs does it.
 """
 
-from dataclasses import replace
-
-from raydg.adaptation import TargetNorm, TrainBN
-from raydg.augmentation import Augmentation, ColorJitter, GaussianBlur, HorizontalFlip, RandomScaleCrop, Transform
-from raydg.domains.labels import CITYSCAPES_19, SYNTHIA_16
-from raydg.experiment import Experiment, Stage, Study
+from raydg.experiment import Study
 from raydg.job import main
-from raydg.methods import ERM, MLDG, Method, PinTheMemory
-from raydg.models import Architecture, DeepLabV2, DeepLabV3, DeepLabV3Plus, ResNet
-from raydg.optimization import SGD, Exponential
-from raydg.plan import Sampling
-
-DATASETS = {"G": "gtav", "S": "synthia", "I": "idd", "C": "cityscapes"}
-UNSEEN = ("cityscapes", "bdd100k", "mapillary")
-
-V3_PLUS = DeepLabV3Plus.pin_the_memory(ResNet(50, weights="imagenet"))
-V2 = DeepLabV2.pin_the_memory(ResNet(101, weights="imagenet", stride_on="1x1"))
-V3 = DeepLabV3(ResNet(50, weights="imagenet"), auxiliary=True)
-
-GEOMETRY: tuple[Transform, ...] = (
-    RandomScaleCrop(768, 768, scale_min=0.5, scale_max=2.0),
-    HorizontalFlip(probability=0.5),
-)
-BLUR = GaussianBlur(sigma_min=0.15, sigma_max=1.3, probability=1.0)
-STANDARD = (*GEOMETRY, ColorJitter(0.4, 0.4, 0.4, 0.1, probability=0.5), BLUR)
-HARD = (*GEOMETRY, ColorJitter(0.8, 0.8, 0.8, 0.3, probability=1.0), BLUR)
-
-
-def experiment(
-    method_name: str,
-    method: Method,
-    sources: str,
-    steps: int,
-    model: Architecture = V3_PLUS,
-    network_name: str = "V3+",
-    targets: tuple[str, ...] = UNSEEN,
-    scored_classes: tuple[str, ...] | None = None,
-) -> Experiment:
-    """A cell; one source is listed twice, so that every method gets as many images of it."""
-    names = tuple(DATASETS[letter] for letter in sources.split("+"))
-    alone = len(names) == 1
-    return Experiment(
-        name=f"{method_name} {sources} {network_name}",
-        label_space=CITYSCAPES_19,
-        sources=names * 2 if alone else names,
-        targets=targets,
-        model=model,
-        stages=(
-            Stage(
-                method=method,
-                optimizer=SGD(lr=1e-2, momentum=0.9, weight_decay=5e-4),
-                schedule=Exponential(decay=9.0, horizon=120_000),
-                steps=steps,
-            ),
-        ),
-        sampling=Sampling(images_per_domain=4, episodes_per_step=1),
-        augmentation=Augmentation(STANDARD, meta_test=HARD if alone else None),
-        adaptations=(TrainBN(), TargetNorm(batch_size=4)) if isinstance(method, MLDG) else (TrainBN(),),
-        scored_classes=scored_classes,
-        validate_every=-(-steps // 10),
-        keep_checkpoints=2,
-    )
-
-
-BASELINE = ERM(auxiliary_weight=0.4)
-PUBLISHED_MLDG = MLDG(inner_lr=0.25, inner_lr_relative=True, auxiliary_weight=0.4)
-OURS = PinTheMemory.reference()
-METHODS: dict[str, Method] = {"Baseline": BASELINE, "MLDG": PUBLISHED_MLDG, "Ours": OURS}
-
-# Without divergence there is no memory classifier whose options could differ.
-SEGMENTATION_AND_COHESION = replace(OURS, divergence_weight=0.0, classification="sum", classifier_steps_with="inner lr")
-ABLATIONS: dict[str, Method] = {
-    "Ours without cohesion": replace(OURS, cohesion_weight=0.0),
-    "Ours without divergence": SEGMENTATION_AND_COHESION,
-    "Ours, M̂": replace(OURS, rewrite="off"),
-    "Ours, nothing fixed": replace(OURS, rewrite="nothing fixed"),
-    "Ours, all fixed": replace(OURS, rewrite="all fixed"),
-    "Ours, aggregate": replace(OURS, training="aggregate"),
-    "Ours, episodic": replace(OURS, training="episodic"),
-    "Ours without writing network": replace(OURS, writer="none"),
-    "Ours, segmentation loss alone": replace(SEGMENTATION_AND_COHESION, cohesion_weight=0.0),
-}
+from raydg.methods import PinTheMemory
+from raydg.studies.pin_the_memory import ABLATIONS, METHODS, STEPS, experiment, on_v2, on_v3, trained
 
 study = Study(
     name="pin_the_memory",
     experiments=(
-        *(
-            experiment(name, method, sources, steps)
-            for sources, steps in (("G+S", 30_463), ("G+S+I", 112_193), ("G", 23_033))
-            for name, method in METHODS.items()
-        ),
-        experiment("Ours, paper's equations", PinTheMemory.paper(), "G+S", 30_463),
-        *(experiment(name, method, "G+S", 30_463) for name, method in ABLATIONS.items()),
-        *(
-            experiment(
-                name,
-                METHODS[name],
-                "G+S",
-                70_585,
-                model=V2,
-                network_name="V2 R101",
-                targets=("cityscapes", "bdd100k"),
-                scored_classes=SYNTHIA_16.classes,
-            )
-            for name in ("Baseline", "Ours")
-        ),
-        experiment("Ours", OURS, "G", 70_585, model=V2, network_name="V2 R101"),
-        experiment("Ours", OURS, "C", 23_033, model=V3, network_name="V3", targets=("bdd100k", "mapillary")),
+        *(trained(name, sources) for sources in STEPS for name in METHODS),
+        experiment("Ours, paper's equations", PinTheMemory.paper(), "G+S", STEPS["G+S"]),
+        *(trained(name, "G+S") for name in ABLATIONS),
+        *(on_v2(name, "G+S") for name in ("Baseline", "Ours")),
+        on_v2("Ours", "G"),
+        on_v3(),
     ),
 )
 

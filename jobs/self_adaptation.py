@@ -18,6 +18,9 @@ with t-BN, p-BN and IaBN, from GTA or SYNTHIA to four real datasets; and trainin
 
 `list` prints the cells; `--only "GTA*"` and `--targets cityscapes` choose among them.
 
+The code of the recipe is raydg/studies/self_adaptation.py.
+`raydg studies self-adaptation/T1` is a table of the paper.
+
 **Recipe** (section 5; visinf/self-adaptive 46ea73e): ERM with SGD, learning rate 5e-3, momentum 0.9, weight decay 1e-4,
 poly 0.9, 50 epochs of 4 images a step; a crop of 8 to 100 % of the image at 512 x 512, flip, blur always, jitter half
 of the time, grey once in ten. DeepLabV1 (output stride 8); DeepLabV3+ at stride 8 (Table 8) and 16 (Table 9); HRNet.
@@ -46,7 +49,7 @@ Cityscapes / Mapillary / BDD100K (Tables 4 and 9), t-BN:
 | In-domain bound | 71.23 / 58.39 / 58.53 | 73.84 / 62.81 / 61.19 |
 
 A bound has no unseen target: it is scored in-domain, on its own validation split. MC-Dropout's network of Table
-1b is `--only "GTA DeepLabV1*" --DeepLabV1.dropout 0.1`. Seg-TTT, TTA and Tent are adaptations that are still to come.
+1b, Seg-TTT, TTA and Tent are in the tables and figures.
 Nobody has run this job at full length yet.
 
 **Paper and code.** We follow the code where they differ: hue by +-0.1 (the paper writes a factor); the instance weight
@@ -64,87 +67,16 @@ training folder in the order of a file system (the named part `train_first2000` 
 - Images of SYNTHIA in training: 6,580 (RobustNet's list); the code takes a folder whose split it does not tell.
 """
 
-from raydg.adaptation import IaBN, TargetNorm, TrainBN
-from raydg.augmentation import Augmentation, ColorJitter, GaussianBlur, Grayscale, HorizontalFlip, RandomResizedCrop
-from raydg.domains.labels import CITYSCAPES_19, SYNTHIA_16, LabelSpace
-from raydg.experiment import Experiment, Stage, Study
+from raydg.experiment import Study
 from raydg.job import main
-from raydg.methods import ERM
-from raydg.models import Architecture, DeepLabV1, DeepLabV3Plus, HRNet, HRNetV2, ResNet
-from raydg.optimization import SGD, Poly
-from raydg.plan import Sampling
-
-TRAINING_IMAGES = {"gtav": 12403, "synthia": 6580, "cityscapes": 2975, "bdd100k": 7000, "mapillary": 18000}
-EPOCHS, BATCH, VALIDATIONS = 50, 4, 10
-UNSEEN = ("cityscapes", "bdd100k", "idd", "mapillary")
-
-RESNETS = {f"R{depth}": ResNet(depth, weights="imagenet") for depth in (50, 101)}
-DEEPLAB_V1: dict[str, Architecture] = {f"DeepLabV1 {name}": DeepLabV1(resnet) for name, resnet in RESNETS.items()}
-OTHERS: dict[str, Architecture] = {
-    **{f"DeepLabV3+ {name}": DeepLabV3Plus.self_adaptation(resnet) for name, resnet in RESNETS.items()},
-    "DeepLabV3+ R50 OS16": DeepLabV3Plus.self_adaptation(RESNETS["R50"], output_stride=16),
-    **{f"HRNet-W{width}": HRNetV2(HRNet(width, weights="imagenet")) for width in (18, 48)},
-}
-
-
-def experiment(
-    name: str,
-    source: str,
-    model: Architecture,
-    targets: tuple[str, ...] = UNSEEN,
-    label_space: LabelSpace = CITYSCAPES_19,
-    instance_weight: float = 0.1,
-) -> Experiment:
-    steps = EPOCHS * TRAINING_IMAGES[source] // BATCH
-    return Experiment(
-        name=name,
-        label_space=label_space,
-        sources=(source,),
-        targets=targets,
-        development="wilddash",
-        model=model,
-        stages=(
-            Stage(
-                method=ERM(),
-                optimizer=SGD(lr=5e-3, momentum=0.9, weight_decay=1e-4),
-                schedule=Poly(power=0.9),
-                steps=steps,
-            ),
-        ),
-        sampling=Sampling(images_per_domain=BATCH, episodes_per_step=1),
-        augmentation=Augmentation(
-            (
-                RandomResizedCrop(512, 512, area_min=0.08, area_max=1.0, aspect_min=3 / 4, aspect_max=4 / 3),
-                HorizontalFlip(probability=0.5),
-                GaussianBlur(sigma_min=0.1, sigma_max=2.0, probability=1.0),
-                ColorJitter(0.3, 0.3, 0.3, 0.1, probability=0.5),
-                Grayscale(probability=0.1),
-            )
-        ),
-        adaptations=(TrainBN(), TargetNorm(batch_size=1), IaBN(instance_weight=instance_weight)),
-        selection="development",
-        validate_every=-(-steps // VALIDATIONS),
-        in_domain_splits=None if targets else ("val",),
-    )
-
+from raydg.studies.self_adaptation import BOUNDS, DEEPLAB_V1, OTHERS, baseline, bound
 
 study = Study(
     name="self_adaptation",
     experiments=(
-        *(
-            experiment(f"GTA {name}", "gtav", model, instance_weight=0.2 if name.endswith("R101") else 0.1)
-            for name, model in DEEPLAB_V1.items()
-        ),
-        *(experiment(f"GTA {name}", "gtav", model) for name, model in OTHERS.items()),
-        *(
-            experiment(f"SYNTHIA {name}", "synthia", model, label_space=SYNTHIA_16)
-            for name, model in DEEPLAB_V1.items()
-        ),
-        *(
-            experiment(f"In-domain bound {source} {name}", source, model, targets=())
-            for source in ("cityscapes", "mapillary", "bdd100k")
-            for name, model in DEEPLAB_V1.items()
-        ),
+        *(baseline("G", network) for network in (*DEEPLAB_V1, *OTHERS)),
+        *(baseline("S", network) for network in DEEPLAB_V1),
+        *(bound(source, network) for source in BOUNDS for network in DEEPLAB_V1),
     ),
 )
 

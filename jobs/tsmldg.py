@@ -13,6 +13,9 @@ Normalization": AGG and MLDG on several street datasets, with and without the ta
 from, ImageNet's for a ResNet-50 with a deep stem (Zhang's "encoding" networks), are a file of your own: put it at
 weights/resnet50_deep_stem.pth or give `--ResNet.weights PATH`.
 
+The code of the recipe is raydg/studies/tsmldg.py.
+`raydg studies tsmldg/T1` is a table of the paper.
+
 **Recipe** (section 4.2; koncle/TSMLDG 9860118): SGD, learning rate 5e-3, look-ahead step 1e-3, momentum 0.9, weight
 decay 5e-4, poly 0.9, 120 epochs of 375 steps, 8 images of every source a step, crops of 600, TN on batches of 16 in
 five orders. FCN head on a ResNet-50 of output stride 8, which only the code tells.
@@ -57,57 +60,11 @@ sources 2:2, which is the cell "MLDG 2:2" beside the code's.
 
 from dataclasses import replace
 
-from raydg.adaptation import TargetNorm, TrainBN
-from raydg.augmentation import Augmentation, GaussianBlur, HorizontalFlip, RandomScaleCrop, Rotation
-from raydg.domains.labels import CITYSCAPES_19
-from raydg.experiment import Experiment, Stage, Study
+from raydg.experiment import Study
 from raydg.job import main
-from raydg.methods import ERM, MLDG, Method
-from raydg.models import FCN, ResNet
-from raydg.optimization import SGD, Poly
-from raydg.plan import Sampling
-from raydg.protocol import CenterCrop
+from raydg.methods import ERM
 from raydg.resources import Resources
-
-DATASETS = {"G": "gtav", "S": "synthia", "I": "idd", "C": "cityscapes", "M": "mapillary"}
-TARGET_SPLITS = {"C": ("val",), "M": ("val_first500",)}
-STEPS_PER_EPOCH = 375
-
-
-def experiment(method_name: str, method: Method, sources: str, target: str, tn_batches: tuple[int, ...] = (16,)):
-    return Experiment(
-        name=f"{method_name} {sources}",
-        label_space=CITYSCAPES_19,
-        sources=tuple(DATASETS[letter] for letter in sources.split("+")),
-        targets=(DATASETS[target],),
-        target_splits=TARGET_SPLITS[target],
-        model=FCN(ResNet(50, stem="3x3", weights="weights/resnet50_deep_stem.pth")),
-        stages=(
-            Stage(
-                method=method,
-                optimizer=SGD(lr=5e-3, momentum=0.9, weight_decay=5e-4),
-                schedule=Poly(power=0.9),
-                steps=120 * STEPS_PER_EPOCH,
-            ),
-        ),
-        sampling=Sampling(images_per_domain=2, episodes_per_step=4),
-        augmentation=Augmentation(
-            (
-                HorizontalFlip(probability=0.5),
-                Rotation(degrees=10.0, probability=0.5),
-                RandomScaleCrop(600, 600, scale_min=0.5, scale_max=2.0),
-                GaussianBlur(sigma_min=0.01, sigma_max=1.0, probability=0.5),
-            )
-        ),
-        adaptations=(TrainBN(), *(TargetNorm(batch_size=size, orders=5) for size in tn_batches)),
-        protocol=CenterCrop(768),
-        validate_every=10 * STEPS_PER_EPOCH,
-    )
-
-
-METHODS = {"AGG": ERM(), "MLDG": MLDG(inner_lr=1e-3)}
-SPLITS = {f"MLDG {n}:{4 - n}": MLDG(inner_lr=1e-3, num_meta_train=n) for n in (3, 2, 1)}
-FIGURE_4 = (1, 8, 16, 32, 48, 64, 80)
+from raydg.studies.tsmldg import DATA, FIGURE_4, METHODS, SPLITS, experiment
 
 study = Study(
     name="tsmldg",
@@ -127,4 +84,4 @@ study = Study(
 )
 
 if __name__ == "__main__":
-    main(study, Resources(data="data/tsmldg"))
+    main(study, Resources(data=DATA))

@@ -30,6 +30,7 @@ def main(args: Sequence[str] | None = None) -> None:
     _add_world(commands)
     _add_predict(commands)
     _add_export(commands)
+    _add_studies(commands)
     given = vars(parser.parse_args(args))
     with readable_errors():
         given.pop("run")(**given)
@@ -128,6 +129,20 @@ def _add_export(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     _add_way(parser)
     parser.add_argument("--out", required=True, metavar="FOLDER", help="where the model goes; it must not be there yet")
     parser.set_defaults(run=export)
+
+
+def _add_studies(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    about = "list the papers' tables and figures that can be run, show the cells of one, or run it"
+    parser = commands.add_parser("studies", help=about, description=about)
+    parser.add_argument("name", nargs="?", help="such as tsmldg/T3 (default: list all)")
+    parser.add_argument(
+        "arguments",
+        nargs=argparse.REMAINDER,
+        metavar="...",
+        help="train, evaluate, table, oracle or list (default), with the flags of a job; --dry-run prints what would "
+        "be run and its cost; --published FILE is a table of published numbers (default: raydg's own, if it ships one)",
+    )
+    parser.set_defaults(run=studies)
 
 
 def _add_way(parser: argparse.ArgumentParser) -> None:
@@ -250,6 +265,34 @@ def export(out: str, **way: Any) -> None:
         predictor = _predictor(checkpoint, way, "cpu")
         tracking.export(predictor, out)
         print(f"{predictor} → {out}; commercial use: {commercial_use(checkpoint.licences())}")
+
+
+def studies(name: str | None, arguments: Sequence[str]) -> None:
+    """List the named studies, or run a command on one; see raydg.studies."""
+    from raydg.studies import named_studies, named_study
+
+    if name is None:
+        from rich.console import Console
+
+        from raydg.studies.listing import overview
+
+        Console().print(overview(named_studies()))
+        return
+    named = named_study(name)
+    from pathlib import Path
+
+    from raydg.studies import command, published
+
+    # Ours are taken out wherever they stand; the rest is a command with its flags.
+    parser = argparse.ArgumentParser(prog=f"raydg studies {name}", add_help=False, allow_abbrev=False)
+    parser.add_argument("--published", metavar="FILE")
+    parser.add_argument("--dry-run", action="store_true")
+    given, rest = parser.parse_known_args(arguments)
+    if given.dry_run:  # instead of the command, if there is one
+        rest = ["dry-run", *(rest[1:] if rest and not rest[0].startswith("-") else rest)]
+    shipped = Path(__file__).with_name("published.csv")
+    path = given.published or (shipped if shipped.exists() else None)
+    command.run(named, rest, published.read(path) if path else {})
 
 
 @contextmanager

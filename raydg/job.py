@@ -10,7 +10,7 @@ import ast
 import inspect
 import sys
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, make_dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cache
@@ -27,13 +27,21 @@ from raydg.resources import Resources
 from raydg.values import Value, describe
 
 
-def main(job: Experiment | Study, resources: Resources | None = None, args: Sequence[str] | None = None) -> None:
+def main(
+    job: Experiment | Study,
+    resources: Resources | None = None,
+    args: Sequence[str] | None = None,
+    commands: Mapping[str, Callable[[Study, Resources, Console], None]] | None = None,
+    prog: str | None = None,
+) -> None:
     """Run the command that the command line asks for; an error that a user can mend ends it with one clear message.
 
     Args:
         job: what the file defines.
         resources: how it runs unless flags say otherwise.
         args: the command line without the program's name; by default this process's.
+        commands: further ones by name, or others in the place of the usual.
+        prog: what help calls the program; by default as it was started.
     """
     study = job if isinstance(job, Study) else Study(name=job.name, experiments=(job,))
     flags, default = _flags(study), resources or Resources()
@@ -68,9 +76,12 @@ def main(job: Experiment | Study, resources: Resources | None = None, args: Sequ
         f"{study.name}: {len(study.experiments)} experiments. Flags set a field in every experiment that has it."
     )
     with readable_errors():
-        commands = {run.__name__: run for run in (train, evaluate, oracle, table)} | {"list": show_experiments}
+        usual = {run.__name__: run for run in (train, evaluate, oracle, table)} | {"list": show_experiments}
         tyro.extras.subcommand_cli_from_dict(
-            {name: command(run) for name, run in commands.items()}, args=args, description=description
+            {name: command(run) for name, run in (usual | dict(commands or {})).items()},
+            prog=prog,
+            args=args,
+            description=description,
         )
 
 
