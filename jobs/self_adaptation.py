@@ -60,7 +60,7 @@ training folder in the order of a file system (the named part `train_first2000` 
 
 **Deviations.**
 - WildDash chooses the checkpoint by plain inference, among ten. The code chooses epoch and instance weight together,
-  every epoch from the 40th, and so has an epoch of its own for every weight.
+  every epoch from the 40th; so does the row whose instance weight is "chosen with the checkpoint", among these ten.
 - Mapillary is prepared at 2048 pixels at most, proportions kept; the code squeezes images of more than 1024 x 2048
   pixels into these.
 - Statistics of IaBN are each image's own, as the paper says; equal to the code's batches of one.

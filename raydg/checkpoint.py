@@ -6,6 +6,8 @@ at all.
     metrics.jsonl                        one line per step: losses, learning rate, seconds; and one per checkpoint with
                                          what its method measures, if anything
     targets.jsonl                        one line per score on a target or in-domain, after selection
+    choosing.jsonl                       likewise on what settings of adaptations are chosen by: the sources' validation
+                                         splits or the development domain
     records/*.npz                        the counts of every image behind such lines; in a folder of that name the parts
                                          of an evaluation that is not done
     checkpoints/step_000100/
@@ -14,6 +16,9 @@ at all.
         experiment.json                  what it takes to rebuild the network
         licences.json                    terms of the data and weights that went in
         validation.jsonl                 scores on the sources' validation splits and the development domain
+
+An ensemble of such runs has a folder beside theirs, with targets.jsonl and records, and members.json, the folders and
+steps of its members. See raydg.cluster.evaluate.
 """
 
 import json
@@ -141,6 +146,10 @@ class RunFolder:
     @property
     def targets(self) -> Path:
         return self.path / "targets.jsonl"
+
+    @property
+    def choosing(self) -> Path:
+        return self.path / "choosing.jsonl"
 
     @property
     def records(self) -> Path:

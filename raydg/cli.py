@@ -107,6 +107,13 @@ def _add_predict(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("inputs", nargs="+", metavar="INPUT", help="an image, a folder (with all below it) or a video")
     parser.add_argument("--out", required=True, metavar="FOLDER", help="where predictions go; what is there is kept")
     parser.add_argument(
+        "--ensemble",
+        nargs="+",
+        default=(),
+        metavar="CHECKPOINT",
+        help="others that predict with it, such as other seeds: the mean of all their probabilities is written",
+    )
+    parser.add_argument(
         "--write",
         nargs="+",
         metavar="WHAT",
@@ -225,9 +232,12 @@ def predict(
     device: str | None,
     upright: bool,
     overwrite: bool,
+    ensemble: Sequence[str],
     **way: Any,
 ) -> None:
     """Predict and write; see raydg.prediction. Ends with status 1 if something could not be predicted."""
+    from contextlib import ExitStack
+
     from rich.console import Console
     from rich.progress import Progress
 
@@ -236,14 +246,18 @@ def predict(
 
     console = Console(highlight=False, soft_wrap=True)
     files = find(inputs, besides=out)
-    with _checkpoint(way) as checkpoint:
+    with ExitStack() as found:
+        checkpoint = found.enter_context(_checkpoint(way))
+        others = [found.enter_context(_checkpoint(way | {"checkpoint": other})) for other in ensemble]
         experiment, method = checkpoint.experiment, checkpoint.method
         if write is None:
             wanted = products.default(experiment, method)
         else:
             wanted = products.legal(experiment, method) if "all" in write else tuple(dict.fromkeys(write))
+        if others and (write is None or "all" in write):
+            wanted = tuple(name for name in wanted if name not in ("memory", "masks"))  # each member has its own
         products.check(wanted, experiment, method)
-        predictor = _predictor(checkpoint, way, device, attention="memory" in wanted)
+        predictor = _predictor(checkpoint, way, device, "memory" in wanted, others)
         console.print(f"{predictor} → {out}")
         with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
             total = None if any(file.is_video for file in files) else len(files)
@@ -312,7 +326,11 @@ def _checkpoint(way: Mapping[str, Any]) -> "Iterator[Checkpoint]":
 
 
 def _predictor(
-    checkpoint: "Checkpoint", way: Mapping[str, Any], device: str | None, attention: bool = False
+    checkpoint: "Checkpoint",
+    way: Mapping[str, Any],
+    device: str | None,
+    attention: bool = False,
+    others: "Sequence[Checkpoint]" = (),
 ) -> "ImagePredictor":
     """What the command line makes of a checkpoint."""
     import torch
@@ -329,4 +347,4 @@ def _predictor(
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:  # the latter where torch was built without that kind of device
         raise ValueError(f"--device {device} cannot be used: {str(error).splitlines()[0]}") from None
-    return ImagePredictor(checkpoint, adaptation, inference, way["domain"], device, attention)
+    return ImagePredictor(checkpoint, adaptation, inference, way["domain"], device, attention, others)

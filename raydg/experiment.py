@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
-from raydg.adaptation import Adaptation, TrainBN
+from raydg.adaptation import Adaptation, Choice, Sees, TrainBN
 from raydg.augmentation import Augmentation
 from raydg.domains.labels import LabelSpace
 from raydg.methods import Inference, Method
@@ -85,6 +85,9 @@ class Experiment(Value):
     """What is done to an image before it trains."""
     adaptations: tuple[Adaptation, ...] = (TrainBN(),)
     """Ways of meeting the targets, each scored."""
+    choices: tuple[Choice, ...] = ()
+    """Further ways, whose settings are chosen first, by the sources' validation splits or the development domain; what
+    was chosen is scored."""
     inferences: tuple[Inference, ...] | None = None
     """Ways to predict with what the last stage's method trained, each scored under every adaptation; None: the method's
     own. One that uses what was learnt on the domain it meets is scored on sources only (`in_domain_splits`)."""
@@ -142,7 +145,10 @@ class Experiment(Value):
         self.require(scored is None or self.label_space.task == "segmentation", "scored_classes", "None for images")
         self.require(len(self.adaptations) >= 1, "adaptations", "at least one; TrainBN() is plain inference")
         labels = [label for adaptation in self.adaptations for label in adaptation.variants]
-        self.require(len(set(labels)) == len(labels), "adaptations", "adaptations with labels that differ")
+        labels += [choice.label for choice in self.choices]
+        self.require(
+            len(set(labels)) == len(labels), "adaptations", "adaptations with labels that differ, choices included"
+        )
         self.require(self.inferences is None or len(self.inferences) >= 1, "inferences", "None or at least one")
         labels = [inference.label for inference in self.inferences or ()]
         self.require(len(set(labels)) == len(labels), "inferences", "inferences with labels that differ")
@@ -173,6 +179,17 @@ class Experiment(Value):
             )
         if self.selection == "development" and self.development is None:
             raise ValueError("Experiment.selection is 'development' but no development domain is named.")
+        for choice in self.choices:
+            if choice.on == "development" and self.development is None:
+                raise ValueError(
+                    f"Experiment.choices: {choice.label!r} needs a development domain and none is named. Name one, or "
+                    "set Choice.on to 'source-validation'."
+                )
+            if choice.jointly and self.keep_checkpoints is not None:
+                raise ValueError(
+                    f"Experiment.keep_checkpoints is {self.keep_checkpoints}, and {choice.label!r} scores every "
+                    "checkpoint: it must be None, for what was pruned cannot be chosen."
+                )
 
     def _check_fit(self) -> None:
         if self.model.task != self.label_space.task:
@@ -217,7 +234,8 @@ class Experiment(Value):
                     f"Experiment.inferences: {type(inference).__name__} predicts on sources only, and none is scored. "
                     "Name held-out splits of theirs in Experiment.in_domain_splits."
                 )
-        for adaptation in self.adaptations:
+        of_choices = (candidate for choice in self.choices for candidate in choice.candidates)
+        for adaptation in (*self.adaptations, *of_choices):
             if self.model.task not in adaptation.tasks:
                 raise ValueError(
                     f"Experiment.adaptations: {adaptation.label} is for {' or '.join(adaptation.tasks)}, and "
@@ -249,6 +267,14 @@ class Experiment(Value):
     def variants(self) -> tuple[str, ...]:
         """Labels of all results that the adaptations give, in order."""
         return tuple(label for adaptation in self.adaptations for label in adaptation.variants)
+
+    @property
+    def sees(self) -> dict[str, Sees]:
+        """What of a target a result depends on, by the labels of all results: of adaptations, then of choices."""
+        found: dict[str, Sees] = {label: one.sees for one in self.adaptations for label in one.variants}
+        for choice in self.choices:
+            found[choice.label] = choice.sees
+        return found
 
     @property
     def result_after(self) -> int:
@@ -284,7 +310,7 @@ class Experiment(Value):
         """SHA-256 of what decides the trained weights and their validation scores: all but the name, what judges them,
         and what is kept."""
         judging = {"name", "targets", "target_splits", "in_domain_splits", "scored_classes", "inferences"}
-        judging |= {"adaptations", "protocol", "selection", "keep_checkpoints"}
+        judging |= {"adaptations", "choices", "protocol", "selection", "keep_checkpoints"}
         return fingerprint({f.name: encode(getattr(self, f.name)) for f in fields(self) if f.name not in judging})
 
     def fold(self, *parts: int | str) -> int:
@@ -301,16 +327,65 @@ class Experiment(Value):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Ensemble(Value):
+    """Seeds of an experiment that predict together, each by its selected checkpoint: their probabilities are averaged.
+
+    Self-adaptation's Figures 2 and 5 have one of ten seeds, with t-BN, IaBN and TTA. Seeds form disjoint groups of
+    `size` in rising order, those left over none; a group is to an ensemble what a seed is to a network, so a ± over
+    groups says how much ensembles differ, and a single group has none.
+
+    Raises:
+        ValueError: a size below 1, or no adaptation.
+    """
+
+    size: int
+    """Seeds that predict together; 1 is the experiment itself."""
+    adaptations: tuple[Adaptation, ...] | None = None
+    """How the members meet the targets, each by itself; None: in every way of their experiment, its choices included,
+    in which every seed has a setting of its own."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require(self.size >= 1, "size", "1 or more")
+        self.require(self.adaptations is None or len(self.adaptations) >= 1, "adaptations", "None or at least one")
+
+    def asks(self, experiment: Experiment) -> Experiment:
+        """The experiment as its seeds are judged together."""
+        if self.adaptations is None:
+            return experiment
+        return replace(experiment, adaptations=self.adaptations, choices=())
+
+    def called(self, experiment: Experiment) -> str:
+        """What tables call it."""
+        return f"{experiment.name}, ensemble of {self.size}"
+
+    def groups(self, experiments: Sequence[Experiment]) -> list[tuple[Experiment, ...]]:
+        """The members of every group, seeds rising, among experiments of which some differ in nothing but the seed."""
+        alike: dict[Experiment, dict[int, Experiment]] = {}
+        for experiment in experiments:
+            alike.setdefault(replace(experiment, seed=0), {})[experiment.seed] = experiment
+        found = []
+        for of_seed in alike.values():
+            members = [self.asks(of_seed[seed]) for seed in sorted(of_seed)]
+            full = len(members) // self.size * self.size
+            found += [tuple(members[start : start + self.size]) for start in range(0, full, self.size)]
+        return found
+
+
+@dataclass(frozen=True, kw_only=True)
 class Study(Value):
     """A named set of experiments: methods x folds x seeds x adaptations, run by one command and compared in one table.
 
     Raises:
-        ValueError: no experiment, the same one twice, or different ones under one name on one target.
+        ValueError: no experiment, the same one twice, or different ones under one name on one target; ensembles of one
+            size, or that an experiment does not fit.
     """
 
     name: str
     """What the tracker calls the parent run."""
     experiments: tuple[Experiment, ...]
+    ensembles: tuple[Ensemble, ...] = ()
+    """What else is scored when its members are trained: their seeds together."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -327,6 +402,16 @@ class Study(Value):
                         f"{min(shared)!r}: one cell of "
                         "its table would mix them. Give each a name of its own."
                     )
+        sizes = [ensemble.size for ensemble in self.ensembles]
+        self.require(len(set(sizes)) == len(sizes), "ensembles", "ensembles of sizes that differ")
+        for ensemble in self.ensembles:
+            for experiment in self.experiments:
+                for choice in ensemble.asks(experiment).choices:
+                    if not choice.meets_alike:
+                        raise ValueError(
+                            f"Study.ensembles: members of {ensemble.called(experiment)!r} may choose candidates of "
+                            f"{choice.label!r} that meet images in different batches. Name its adaptations."
+                        )
 
     def with_seeds(self, seeds: Sequence[int]) -> "Study":
         """The same experiments, each once for every seed."""
@@ -363,7 +448,8 @@ def _settings(value: Any, path: str, above: tuple[tuple[str, str], ...]) -> Iter
             child, at = getattr(value, name), f"{path}.{name}" if path else name
             keys = {at} | {f"{owner}.{at[len(place) :].lstrip('.')}" for owner, place in above}
             yield Setting(at, frozenset(keys), type(value), hint, child)
-            if not isinstance(child, LabelSpace):  # what the data have: hundreds of names and colours
+            # What the data have, hundreds of names and colours; and what competes, which is not set but chosen.
+            if not isinstance(child, LabelSpace) and not (isinstance(value, Choice) and name == "candidates"):
                 yield from _settings(child, at, above)
     elif isinstance(value, tuple):
         for number, element in enumerate(value):

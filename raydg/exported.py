@@ -31,8 +31,11 @@ def write(predictor: ImagePredictor, data: Path) -> None:
     """Fill a new folder with what it takes to predict as `predictor` does.
 
     Raises:
-        ValueError: an adaptation that must see all images before it predicts any, which a served model never does.
+        ValueError: an adaptation that must see all images before it predicts any, which a served model never does; or
+            an ensemble.
     """
+    if len(predictor.checkpoints) > 1:
+        raise ValueError("An exported model holds one checkpoint, and this is an ensemble: export its members.")
     if predictor.sees_whole_target:
         raise ValueError(
             f"{predictor.adaptation.label} sees the whole target before it predicts, which an exported model cannot: "

@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from raydg import products
-from raydg.adaptation import Adaptation
+from raydg.adaptation import Adaptation, EnsemblePredictor
 from raydg.checkpoint import Checkpoint, RunFolder, write_whole
 from raydg.experiment import Experiment
 from raydg.frames import File, Frame, Remarks, frames
@@ -86,7 +86,8 @@ class Prediction:
 
 
 class ImagePredictor:
-    """A checkpoint under an inference and an adaptation: images (h, w, 3) uint8 to probabilities at their own sizes.
+    """A checkpoint, or an ensemble of several, under an inference and an adaptation: images (h, w, 3) uint8 to
+    probabilities at their own sizes.
 
     Images are resized to the experiment's `evaluation_size` first, as they are for scores, and probabilities back,
     bilinearly.
@@ -98,9 +99,13 @@ class ImagePredictor:
         domain: name of the domain that the images are of, for an inference that must know.
         device: where it runs.
         attention: whether to keep the attention to Pin the Memory's memory.
+        others: checkpoints that predict with it, each adapting by itself (see `EnsemblePredictor`): other seeds, or
+            other methods and networks of the same classes. They may be given in any order: the lowest seed's stands for
+            all where one is asked, for the default adaptation and in what is printed.
 
     Raises:
-        ValueError: an inference or adaptation that does not fit, or attention of a method without memory.
+        ValueError: an inference or adaptation that does not fit, or attention of a method without memory or of an
+            ensemble; one checkpoint twice, or of other classes or another size of images.
     """
 
     def __init__(
@@ -111,16 +116,24 @@ class ImagePredictor:
         domain: str | None = None,
         device: str | torch.device = "cpu",
         attention: bool = False,
+        others: Sequence[Checkpoint] = (),
     ) -> None:
+        self.checkpoints = in_order([checkpoint, *others])
+        checkpoint = self.checkpoints[0]
         experiment = checkpoint.experiment
         self.checkpoint, self.experiment, self.domain = checkpoint, experiment, domain
         self.adaptation = adaptation or experiment.adaptations[0]
         self.inference = inference or checkpoint.method.default_inference()
-        replace(experiment, adaptations=(self.adaptation,))  # an experiment refuses one that does not fit its network
-        network = checkpoint.network(device, self.inference, domain)
-        weight = next(network.parameters())
-        self.device, self.dtype = weight.device, weight.dtype
-        self.predictor = self.adaptation.predictor(network)
+        members = []
+        for member in self.checkpoints:
+            replace(member.experiment, adaptations=(self.adaptation,))  # refuses one that does not fit its network
+            network = member.network(device, inference or member.method.default_inference(), domain)
+            members.append(self.adaptation.predictor(network))
+            weight = next(network.parameters())
+            self.device, self.dtype = weight.device, weight.dtype
+        self.predictor = members[0] if len(members) == 1 else EnsemblePredictor(members)
+        if attention and others:
+            raise ValueError("An ensemble has no one attention to show: predict with each checkpoint by itself.")
         self.memory = memory_of(self.predictor.network) if attention else None
         if attention and self.memory is None:
             raise ValueError(f"{type(checkpoint.method).__name__} has no memory whose attention could be shown.")
@@ -129,7 +142,10 @@ class ImagePredictor:
         """What predicts, and how, in a line."""
         step, adaptation = self.checkpoint.step, self.adaptation
         way = f"{self.inference.label} · {adaptation.label}, which sees {adaptation.sees}"
-        return f"{self.experiment.name}, seed {self.experiment.seed}, step {step} · {way} · {self.device}"
+        who = f"{self.experiment.name}, seed {self.experiment.seed}, step {step}"
+        if len(self.checkpoints) > 1:
+            who = f"ensemble of {len(self.checkpoints)}: {who} and others"
+        return f"{who} · {way} · {self.device}"
 
     @property
     def sees_whole_target(self) -> bool:
@@ -151,9 +167,11 @@ class ImagePredictor:
             scaled.append(one)
         return torch.cat(scaled).contiguous(memory_format=torch.channels_last)
 
-    def fit(self, batches: Iterable[Sequence[np.ndarray]]) -> None:
-        """Show an adaptation that sees the whole target all images, in batches of one `size_of`."""
-        self.predictor.fit(self.tensor(batch) for batch in batches)  # pyright: ignore[reportAttributeAccessIssue]
+    def fit(self, read: Callable[[], Iterable[Sequence[np.ndarray]]]) -> None:
+        """Show an adaptation that sees the whole target all images, in batches of one `size_of`; `read` gives them, to
+        the members of an ensemble one after another."""
+        for member in self.predictor.members:
+            member.fit(self.tensor(batch) for batch in read())
 
     def __call__(self, images: Sequence[np.ndarray]) -> list[Prediction]:
         """Predictions of images that the adaptation meets together; they share `size_of`.
@@ -205,16 +223,43 @@ class ImagePredictor:
 
     def way(self) -> dict[str, Any]:
         """What decides a prediction, as JSON."""
-        weights = hashlib.sha256((self.checkpoint.path / WEIGHTS).read_bytes()).hexdigest()
+        first, *others = (
+            {"experiment": c.experiment.name, "seed": c.experiment.seed} | _weights(c) for c in self.checkpoints
+        )
         return {
-            "experiment": self.experiment.name,
-            "seed": self.experiment.seed,
-            "step": self.checkpoint.step,
-            "weights_sha256": weights,
+            **first,
             "inference": encode(self.inference),
             "adaptation": encode(self.adaptation),
             "domain": self.domain,
+            **({"ensemble_with": others} if others else {}),
         }
+
+
+def in_order(checkpoints: Sequence[Checkpoint]) -> tuple[Checkpoint, ...]:
+    """Members of an ensemble by their seeds, so that the order in which they were named decides nothing.
+
+    Raises:
+        ValueError: one twice, or some that predict other classes or see images at another size.
+    """
+    paths = [checkpoint.path.resolve() for checkpoint in checkpoints]
+    for path in paths:
+        if paths.count(path) > 1:
+            raise ValueError(f"{path} stands twice in the ensemble: name every checkpoint once.")
+    experiments = {checkpoint: checkpoint.experiment for checkpoint in checkpoints}
+    first = experiments[checkpoints[0]]
+    for checkpoint, other in experiments.items():
+        if (other.label_space, other.evaluation_size) != (first.label_space, first.evaluation_size):
+            what, that = (f"{e.label_space.name!r} with evaluation_size {e.evaluation_size}" for e in (other, first))
+            raise ValueError(
+                f"{checkpoint.path} predicts {what}, {checkpoints[0].path} {that}: members of an ensemble must have "
+                "the same classes and see images at the same size."
+            )
+    return tuple(sorted(checkpoints, key=lambda each: (experiments[each].seed, str(each.path.resolve()))))
+
+
+def _weights(checkpoint: Checkpoint) -> dict[str, Any]:
+    sha256 = hashlib.sha256((checkpoint.path / WEIGHTS).read_bytes()).hexdigest()
+    return {"step": checkpoint.step, "weights_sha256": sha256}
 
 
 def memory_of(network: nn.Module) -> Remembering | None:
@@ -282,6 +327,8 @@ def predict(
     """
     space = predictor.experiment.label_space
     products.check(write, predictor.experiment, predictor.checkpoint.method)
+    if "masks" in write and len(predictor.checkpoints) > 1:
+        raise ValueError("--write masks: every member of an ensemble has its own; predict with one checkpoint.")
     record = Record.open(Path(out), predictor.way() | {"upright": upright}, files, overwrite)
     if "masks" in write and (masked := masks_of(predictor.checkpoint)):
         table = products.masks_table(masked.probabilities(), predictor.experiment.source_names)
@@ -304,8 +351,12 @@ def predict(
         return False
 
     if predictor.sees_whole_target and again:
-        seen = frames(files, wanted, upright, Remarks({}, {}))  # remarks are made when they are predicted
-        predictor.fit([frame.pixels for frame in batch] for batch in predictor.batches(seen))
+
+        def read() -> Iterator[list[np.ndarray]]:
+            seen = frames(files, wanted, upright, Remarks({}, {}))  # remarks are made when they are predicted
+            return ([frame.pixels for frame in batch] for batch in predictor.batches(seen))
+
+        predictor.fit(read)
     for batch in predictor.batches(frames(files, wanted, upright, outcome)):
         try:
             predictions = predictor([frame.pixels for frame in batch])

@@ -98,7 +98,10 @@ class Table:
 
 
 def tables(
-    title: str, scored: Sequence[tuple[Experiment, Sequence[Row]]], rule: str | None = None
+    title: str,
+    scored: Sequence[tuple[Experiment, Sequence[Row]]],
+    rule: str | None = None,
+    remarks: Mapping[str, Sequence[str]] | None = None,
 ) -> tuple[Table, ...]:
     """The tables of a study, one for every label space, scored classes and selection rule among its experiments.
 
@@ -117,8 +120,8 @@ def tables(
         first = group[0][0]
         if any(rows for _, rows in group):
             what = f"{title}, {averaged(first)}" + (f", selection {first.selection}" if len(rules) > 1 else "")
-            made.append(table(title if len(groups) == 1 else what, group, rule))
-    return tuple(made) or (table(title, scored, rule),)
+            made.append(table(title if len(groups) == 1 else what, group, rule, remarks))
+    return tuple(made) or (table(title, scored, rule, remarks),)
 
 
 def _compares_by(experiment: Experiment, rule: str | None) -> tuple:
@@ -126,7 +129,12 @@ def _compares_by(experiment: Experiment, rule: str | None) -> tuple:
     return experiment.label_space.name, experiment.scored_classes, experiment.selection if rule is None else rule
 
 
-def table(title: str, scored: Sequence[tuple[Experiment, Sequence[Row]]], rule: str | None = None) -> Table:
+def table(
+    title: str,
+    scored: Sequence[tuple[Experiment, Sequence[Row]]],
+    rule: str | None = None,
+    remarks: Mapping[str, Sequence[str]] | None = None,
+) -> Table:
     """The table of experiments that compare.
 
     A seed's score on a target is the mean over the orders of its batches (TSMLDG averages five); a cell is the mean
@@ -137,6 +145,7 @@ def table(title: str, scored: Sequence[tuple[Experiment, Sequence[Row]]], rule: 
         scored: every experiment with its target and in-domain rows and, to be shown beside them, source-validation
             rows.
         rule: how the checkpoints were selected; by default the experiments' own rule.
+        remarks: further notes, by the names of the experiments that they are on.
 
     Raises:
         ValueError: nothing was scored, or the experiments are not comparable (another label space or selection rule).
@@ -152,12 +161,7 @@ def table(title: str, scored: Sequence[tuple[Experiment, Sequence[Row]]], rule: 
         )
     space = experiments[0].label_space
     targets = tuple(dict.fromkeys(target for experiment in experiments for target in experiment.targets))
-    sees = {
-        variant: adaptation.sees
-        for experiment in experiments
-        for adaptation in experiment.adaptations
-        for variant in adaptation.variants
-    }
+    sees = {label: what for experiment in experiments for label, what in experiment.sees.items()}
 
     by_seed: dict[tuple[str, str, str], dict[str, dict[int, list[Row]]]] = {}
     for experiment, rows in scored:
@@ -206,6 +210,7 @@ def table(title: str, scored: Sequence[tuple[Experiment, Sequence[Row]]], rule: 
         + (STANDARD_ERROR if len(seeds) > 1 else "one run each, so no ± can be given")
         + ("; random orders of the batches are averaged first" if any(row.order for row in judged) else ""),
         *_protocol_notes(experiments),
+        *(note for name in dict.fromkeys(e.name for e in experiments) for note in (remarks or {}).get(name, ())),
         *((_CHOSEN_NOTE,) if rule is None and any(_chose(experiment) for experiment in experiments) else ()),
         *((_ECE_NOTE,) if calibration else ()),
         *((_cost_note(costs),) if costs else ()),

@@ -27,7 +27,8 @@ class Resources(Value):
     scorers: int | None = None
     """Actors that score targets, each with a worker's hardware; None: as many as workers."""
     max_failures: int = 3
-    """How many times a group of workers that died is started again, from the newest checkpoint."""
+    """How many times a group of workers that died is started again, from the newest checkpoint; and an actor that
+    scores, with the shard that it had. -1: without limit."""
     address: str | None = None
     """Ray cluster to join (`auto`, `ray://host:10001`), or None for one on this machine."""
     data: str = "data"

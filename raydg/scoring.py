@@ -120,14 +120,16 @@ def fit(
     device: torch.device,
     dtype: torch.dtype,
 ) -> None:
-    """Let a predictor see all images of the splits, in the order of the shards, before it predicts any; no labels."""
+    """Let a predictor see all images of the splits, in the order of the shards, before it predicts any; no labels. The
+    members of an ensemble see them one member after another."""
 
     def images() -> Iterator[Tensor]:
         for batch in scoring_batches(domain, splits, adaptation, protocol, 0, 0):
             pictures = [domain.read(batch.split, position).image for position in batch.positions]
             yield from protocol.pieces(shown(pictures, protocol, device, dtype))
 
-    predictor.fit(images())
+    for member in predictor.members:
+        member.fit(images())
 
 
 def count(

@@ -1,4 +1,5 @@
-"""Which checkpoint, by which rule, from which rows; and what a mean over runs is worth. Pure functions.
+"""Which checkpoint and which setting of an adaptation, by which rule, from which rows; and what a mean over runs is
+worth. Pure functions.
 
 Targets are judged only after a checkpoint was selected, so no rule takes rows that know about them. `select_oracle`
 does: it stands apart, and labels what it returns.
@@ -59,12 +60,7 @@ def select(
             two development domains.
     """
     conform(rule, Rule, "rule")
-    for row in rows:
-        if row.role not in ("source-validation", "development"):
-            raise Leak(
-                f"The row of {row.domain!r} at step {row.step} has the role {row.role!r}: selection takes only "
-                "'source-validation' and 'development' rows. Leave it out; it is read after the selection."
-            )
+    _require_unseen_targets(rows)
     deciding = [row for row in rows if rule in ("last", row.role)]
     if not deciding:
         raise ValueError(
@@ -77,6 +73,70 @@ def select(
         raise ValueError(f"Development rows are of {', '.join(sorted(names))}: there must be one development domain.")
     step, score = _best(deciding, task, classes)
     return Selected(step=step, rule=rule, score=score)
+
+
+@dataclass(frozen=True)
+class Chosen(Value):
+    """What a choice among adaptations came to, and the checkpoint that it is used with."""
+
+    adaptation: str
+    """Label of the candidate."""
+    step: int
+    """Training step of the checkpoint."""
+    rule: Literal["source-validation", "development"]
+    """What scored it."""
+    score: float
+    """What it was chosen for, in percent."""
+
+
+def choose(
+    rows: Sequence[Row],
+    candidates: Sequence[str],
+    rule: Literal["source-validation", "development"],
+    task: Task,
+    classes: Sequence[int] | None = None,
+) -> Chosen:
+    """The adaptation, of those labelled `candidates`, with the highest score, and the checkpoint that it has it with.
+
+    A candidate's score is that of the checkpoint which `select` takes from its rows: rows of one step choose the
+    adaptation alone, rows of several both jointly. Of equals the first candidate wins.
+
+    Raises:
+        Leak: a row has the role target, in-domain or analysis.
+        ValueError: another rule (none of them looks at no score); rows of no candidate; candidates that were not
+            scored on the same domains, splits and steps; or what `select` refuses of a candidate's rows.
+    """
+    conform(rule, Literal["source-validation", "development"], "rule")
+    _require_unseen_targets(rows)
+    of_candidate = {label: [row for row in rows if row.adaptation == label] for label in candidates}
+    if strangers := {row.adaptation for row in rows} - of_candidate.keys():
+        raise ValueError(
+            f"Rows of {', '.join(sorted(strangers))} stand in a choice among {', '.join(candidates)}: leave them out."
+        )
+    scored_on = {
+        label: {(row.step, row.domain, row.split) for row in found if row.role == rule}
+        for label, found in of_candidate.items()
+    }
+    everything = set().union(*scored_on.values())
+    for label, places in scored_on.items():
+        for step, domain, split in sorted(everything - places):
+            raise ValueError(
+                f"{label} has no score of {domain!r} ({split}) at step {step}, other candidates have: candidates "
+                "compare over equal rows only."
+            )
+    best = {label: select(found, rule, task, label, classes) for label, found in of_candidate.items()}
+    scores = {label: selected.score for label, selected in best.items() if selected.score is not None}
+    winner = max(scores, key=lambda label: scores[label])
+    return Chosen(adaptation=winner, step=best[winner].step, rule=rule, score=scores[winner])
+
+
+def _require_unseen_targets(rows: Sequence[Row]) -> None:
+    for row in rows:
+        if row.role not in ("source-validation", "development"):
+            raise Leak(
+                f"The row of {row.domain!r} at step {row.step} has the role {row.role!r}: selection takes only "
+                "'source-validation' and 'development' rows. Leave it out; it is read after the selection."
+            )
 
 
 def select_oracle(

@@ -1,4 +1,4 @@
-"""The record of a study in MLflow: parent run = study, child = experiment, grandchild = seed.
+"""The record of a study in MLflow: parent run = study, child = experiment, grandchild = seed, or seeds of an ensemble.
 
 Training never talks to MLflow. It writes its steps to the run's folder; a thread of the driver reads them there and
 sends them. So a slow or dead server delays nothing and loses nothing: what could not be sent is still in the folder,
@@ -109,24 +109,37 @@ class Tracker:
 
     def log_targets(self, experiment: Experiment, folder: RunFolder, rows: Sequence[Row]) -> None:
         """Record target scores, per class too, and mark the run as finished."""
-        names = experiment.label_space.classes
-        own = experiment.stages[-1].method.default_inference().label
-
-        content = fingerprint([encode(row) for row in rows])
 
         def send() -> None:
             run = self.run_of(experiment)
-            if self.client.get_run(run).data.tags.get("raydg.targets") != content:
-                for row in rows:
-                    metrics = row_metrics(row, names, experiment.label_space.task, experiment.scored_ids, own)
-                    self._log_metrics(run, metrics)
-                self.client.set_tag(run, "raydg.targets", content)
+            self._send_scores(run, experiment, rows)
             if rows:
                 self.client.set_tag(run, SELECTED_TAG, str(folder.checkpoint_at(rows[0].step).path))
             self.client.set_tag(run, "raydg.selection", experiment.selection)
             self.client.set_terminated(run)
 
         self._try(send)
+
+    def log_ensemble(self, experiment: Experiment, seeds: Sequence[int], rows: Sequence[Row]) -> None:
+        """Record scores of an ensemble of seeds, by the names that its members' have; `experiment` is called so."""
+
+        def send() -> None:
+            run = self.run_of(experiment, seeds)
+            self._send_scores(run, experiment, rows)
+            self.client.set_terminated(run)
+
+        self._try(send)
+
+    def _send_scores(self, run: str, experiment: Experiment, rows: Sequence[Row]) -> None:
+        """Send rows that were scored after selection, unless they are there."""
+        content = fingerprint([encode(row) for row in rows])
+        if self.client.get_run(run).data.tags.get("raydg.targets") == content:
+            return
+        own = experiment.stages[-1].method.default_inference().label
+        classes, task = experiment.label_space.classes, experiment.label_space.task
+        for row in rows:
+            self._log_metrics(run, row_metrics(row, classes, task, experiment.scored_ids, own))
+        self.client.set_tag(run, "raydg.targets", content)
 
     def log_file(self, experiment: Experiment | None, path: Path) -> None:
         """Attach a file to an experiment's run, or to the study's."""
@@ -143,15 +156,17 @@ class Tracker:
             self._client = MlflowClient(self.uri)
         return self._client
 
-    def run_of(self, experiment: Experiment | None) -> str:
-        """Id of the run of an experiment's seed, made with its parents where it is missing; of the study, for None."""
+    def run_of(self, experiment: Experiment | None, seeds: Sequence[int] = ()) -> str:
+        """Id of the run of an experiment's seed, made with its parents where it is missing; of the study, for None; of
+        an ensemble where its seeds are given."""
         with self._opening:
             parent = self._run((self.study.name,), parent=None)
             if experiment is None:
                 return parent
             fold = f"{experiment.name} → {', '.join(experiment.targets)}" if experiment.targets else experiment.name
             child = self._run((self.study.name, fold), parent)
-            return self._run((self.study.name, fold, f"seed {experiment.seed}"), child, experiment)
+            of = f"seeds {' '.join(map(str, seeds))}" if seeds else f"seed {experiment.seed}"
+            return self._run((self.study.name, fold, of), child, experiment)
 
     def _run(self, path: tuple[str, ...], parent: str | None, experiment: Experiment | None = None) -> str:
         # Two trainings that differ in a setting are two runs, even under one name.

@@ -20,6 +20,7 @@ Json = dict[str, "Json"] | list["Json"] | str | int | float | bool | None
 V = TypeVar("V", bound="Value")
 
 TAG = "class"
+PLAIN = (bool, int, float, str)
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,9 @@ def conform(value: Any, hint: Any, path: str) -> Any:
                 continue
         raise ValueError(f"{path} is {value!r} ({type(value).__name__}): it must be {describe(hint)}.")
     if origin is tuple:
+        # A row of scores holds thousands of counts: what fits is told at once, what does not is looked for below.
+        if (nested := _nested(hint)) and (made := _quickly(value, *nested)) is not None:
+            return made
         if not isinstance(value, tuple | list):
             raise ValueError(f"{path} is {value!r} ({type(value).__name__}): it must be {describe(hint)}.")
         if len(arguments) == 2 and arguments[1] is Ellipsis:
@@ -102,6 +106,28 @@ def conform(value: Any, hint: Any, path: str) -> Any:
     if isinstance(value, hint) and not (isinstance(value, bool) and hint is not bool):
         return value
     raise ValueError(f"{path} is {value!r} ({type(value).__name__}): it must be {describe(hint)}.")
+
+
+@cache
+def _nested(hint: Any) -> tuple[int, type] | None:
+    """Depth and innermost type of `tuple[int, ...]`, `tuple[tuple[int, ...], ...]` and the like; None for others."""
+    arguments = typing.get_args(hint)
+    if typing.get_origin(hint) is not tuple or len(arguments) != 2 or arguments[1] is not Ellipsis:
+        return None
+    if arguments[0] in PLAIN:
+        return 1, arguments[0]
+    inner = _nested(arguments[0])
+    return inner and (inner[0] + 1, inner[1])
+
+
+def _quickly(value: Any, depth: int, leaf: type) -> tuple[Any, ...] | None:
+    """Lists or tuples so deep, with nothing but `leaf` in them, as tuples; None for anything else."""
+    if not isinstance(value, tuple | list):
+        return None
+    if depth == 1:
+        return tuple(value) if set(map(type, value)) <= {leaf} else None
+    made = tuple(_quickly(element, depth - 1, leaf) for element in value)
+    return None if None in made else made
 
 
 def describe(hint: Any) -> str:
@@ -146,7 +172,7 @@ def _decode(hint: Any, data: Any, path: str) -> Any:
             a for a in arguments if typing.get_origin(a) is tuple or (isinstance(a, type) and issubclass(a, Value))
         ]
         return _decode(structured[0], data, path) if structured else conform(data, hint, path)
-    if origin is tuple and isinstance(data, list):
+    if origin is tuple and isinstance(data, list) and not _nested(hint):
         elements = arguments if arguments[-1] is not Ellipsis else (arguments[0],) * len(data)
         if len(elements) == len(data):
             return tuple(_decode(e, d, f"{path}[{i}]") for i, (e, d) in enumerate(zip(elements, data, strict=True)))

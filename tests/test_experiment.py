@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from raydg.adaptation import T3A, IaBN, TargetNorm, TrainBN
+from raydg.adaptation import T3A, AdaBN, Choice, IaBN, TargetNorm, TrainBN
 from raydg.augmentation import Augmentation, Grayscale, HorizontalFlip, RandomScaleCrop, Resize
 from raydg.domains.labels import IDD_LEVEL1, PACS_7
-from raydg.experiment import Experiment, Stage, Study, override, override_study, settings
+from raydg.experiment import Ensemble, Experiment, Stage, Study, override, override_study, settings
 from raydg.methods import DMG, ERM, MLDG, KnownDomain, MaskEns, OneMask, Plain, PredEns, WeightedPredEns
 from raydg.models import Classifier, DeepLabV3Plus, SmallNet, SqueezeNet
 from raydg.optimization import SGD, AdamW, Cosine, Exponential, Poly
@@ -50,6 +50,37 @@ EXPERIMENT = Experiment(
 PLAIN = replace(EXPERIMENT, name="ERM", stages=(Stage(method=ERM(), optimizer=SGD(lr=0.1), steps=10),))
 MLDG_ALONE = replace(EXPERIMENT, name="MLDG", stages=(META,))
 STUDY = Study(name="both", experiments=(PLAIN, MLDG_ALONE))
+MIXED = Choice(candidates=(TrainBN(), AdaBN()))
+CHOICE = Choice(candidates=(IaBN(0.0), IaBN(0.5), IaBN(1.0)))
+
+
+def test_choices_judge_and_are_no_settings() -> None:
+    chosen = replace(EXPERIMENT, choices=(CHOICE,))
+    assert chosen.training_fingerprint() == EXPERIMENT.training_fingerprint()
+    assert decode(Experiment, json.loads(json.dumps(encode(chosen)))) == chosen
+    assert chosen.sees == {
+        "t-BN": "one image", TargetNorm(4).label: "a batch", IaBN(0.3).label: "one image", CHOICE.label: "one image",
+    }  # fmt: skip
+    # The one that is scored is set by its class still; whether a choice is joint is a setting, its candidates are not.
+    assert override(chosen, "IaBN.instance_weight", 0.2).adaptations[-1] == IaBN(0.2)
+    assert override(chosen, "Choice.jointly", "true").choices == (replace(CHOICE, jointly=True),)
+
+
+def test_seeds_make_disjoint_ensembles_in_rising_order() -> None:
+    fold = replace(PLAIN, sources=("camvid", "idd"), targets=("carla",))
+    seeds = (*(replace(PLAIN, seed=seed) for seed in (7, 1, 5, 2, 9)), replace(fold, seed=4), MLDG_ALONE)
+    study = Study(name="s", experiments=seeds, ensembles=(Ensemble(size=2), Ensemble(size=1)))
+    found = [[(e.name, e.targets, e.seed) for e in group] for group in Ensemble(size=2).groups(study.experiments)]
+    own = PLAIN.name, PLAIN.targets
+    assert found == [[(*own, 1), (*own, 2)], [(*own, 5), (*own, 7)]]
+    assert [len(group) for group in Ensemble(size=1).groups(study.experiments)] == [1] * 7
+    assert Ensemble(size=6).groups(study.experiments) == []
+    given = Ensemble(size=5, adaptations=(TrainBN(),))
+    (group,) = given.groups([replace(experiment, choices=(CHOICE,)) for experiment in seeds])
+    assert {(e.adaptations, e.choices) for e in group} == {((TrainBN(),), ())}
+    assert given.called(PLAIN) == "ERM, ensemble of 5"
+    assert decode(Study, json.loads(json.dumps(encode(study)))) == study
+    assert study.with_seeds((3,)).ensembles == study.ensembles
 
 
 def test_json_text_rebuilds_the_same_experiment_with_every_class_it_was_made_of() -> None:
@@ -183,6 +214,16 @@ PROPORTIONAL = Sampling(2, balance="proportional")
         ({"adaptations": (TrainBN(), TrainBN())}, "it must be adaptations with labels that differ"),
         # Tables and rows tell adaptations apart by their labels, which leave the number of orders out.
         ({"adaptations": (TargetNorm(4, orders=2), TargetNorm(4, orders=3))}, "adaptations with labels that differ"),
+        ({"choices": (CHOICE, CHOICE)}, "adaptations with labels that differ, choices included"),
+        (
+            {"choices": (CHOICE,), "development": None, "selection": "last"},
+            "'IaBN, .*' needs a development domain and none",
+        ),
+        (
+            {"choices": (replace(CHOICE, jointly=True),), "keep_checkpoints": 3},
+            r"keep_checkpoints is 3, and 'IaBN, .*' scores every checkpoint: it must be None",
+        ),
+        ({**SQUEEZENET, "adaptations": (TrainBN(),), "choices": (CHOICE,)}, "IaBN.* SqueezeNet has no BatchNorm"),
         ({"evaluation_size": (0, 64)}, r"Experiment\.evaluation_size is \(0, 64\): it must be None or 1 or more"),
         ({"validate_every": 0}, r"Experiment\.validate_every is 0: it must be None or 1 or more"),
         ({"keep_checkpoints": 0}, r"Experiment\.keep_checkpoints is 0: it must be None or 1 or more"),
@@ -254,6 +295,16 @@ def test_train_bn_fits_a_network_without_batchnorm() -> None:
         (lambda: replace(META, schedule=Poly(warmup_steps=7)), r"Poly\.warmup_steps is 7: it must be at most 6"),
         (lambda: Study(name="s", experiments=()), r"Study\.experiments is \(\): it must be at least one experiment"),
         (lambda: Study(name="a/b", experiments=(PLAIN,)), r"Study\.name is 'a/b'"),
+        (lambda: Ensemble(size=0), r"Ensemble\.size is 0: it must be 1 or more"),
+        (lambda: Ensemble(size=2, adaptations=()), r"Ensemble\.adaptations is \(\): it must be None or at least one"),
+        (
+            lambda: Study(name="s", experiments=(PLAIN,), ensembles=(Ensemble(size=2),) * 2),
+            "it must be ensembles of sizes that differ",
+        ),
+        (
+            lambda: Study(name="s", experiments=(replace(PLAIN, choices=(MIXED,)),), ensembles=(Ensemble(size=2),)),
+            "'ERM, ensemble of 2' may choose candidates of 't-BN or AdaBN .*' that meet images in different batches",
+        ),
         (lambda: Study(name="s", experiments=(PLAIN, PLAIN)), "'s' holds 'ERM' with seed 3 twice"),
     ],
 )

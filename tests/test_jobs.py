@@ -130,6 +130,13 @@ def test_every_experiment_of_a_job_can_be_built_whole(path: Path) -> None:
             assert all(tensor.is_meta for tensor in whole.state_dict().values())
 
 
+def test_the_table_of_adaptations_shares_the_quickstarts_trainings() -> None:
+    quickstart, adaptations = (study_of(ROOT / "jobs" / f"{name}.py") for name in ("quickstart", "adaptations"))
+    folders = [RunFolder.of(experiment, "runs") for experiment in adaptations.experiments]
+    assert len(set(folders)) == len(folders)
+    assert {RunFolder.of(experiment, "runs") for experiment in quickstart.experiments} <= set(folders)
+
+
 STREETS = ("street/noon", "street/dusk", "street/rain", "street/night")
 OBJECTS = tuple(f"objects/{name}" for name in object_world.DOMAINS)
 DEVELOPMENT = "street/fog"
@@ -183,6 +190,7 @@ def shrunk(experiment: Experiment) -> Experiment:
             and tuple(map(small_transform, experiment.augmentation.meta_test)),
         ),
         adaptations=(TrainBN(),),
+        choices=(),
         inferences=None,  # what judges names domains, too
         in_domain_splits=None,
         evaluation_size=experiment.evaluation_size and (64, 64),

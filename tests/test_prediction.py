@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
-from raydg import prediction
-from raydg.adaptation import Adaptation, IaBN, Predictor, TargetNorm, TrainBN
+from raydg import exported, prediction
+from raydg.adaptation import AdaBN, Adaptation, IaBN, Predictor, TargetNorm, TrainBN
 from raydg.adaptation.adaptation import Sees
 from raydg.augmentation import Augmentation, Resize
 from raydg.checkpoint import Checkpoint, RunFolder
@@ -576,3 +576,42 @@ def test_the_command_line_chooses_checkpoint_adaptation_inference_and_products(e
         with pytest.raises(SystemExit):
             main(["predict", str(folder.path), str(tmp_path / "x.png"), "--out", str(tmp_path / "other"), *wrong])
         assert message in capsys.readouterr().err
+
+
+def test_an_ensemble_predicts_the_mean_in_any_order_and_is_its_own_way(experiment, tmp_path, capsys):
+    # Of every seed another step, for what `written` draws hangs on the step alone.
+    folders = [written(replace(experiment, seed=seed), tmp_path, steps=(2 * seed + 2,)) for seed in range(3)]
+    checkpoints = [folder.checkpoints()[0] for folder in folders]
+    (first, *others), image = checkpoints, drawn(0)
+    for how in (IaBN(0.2), AdaBN()):
+        alone = [ImagePredictor(checkpoint, how) for checkpoint in checkpoints]
+        together = [ImagePredictor(one, how, others=[c for c in checkpoints if c != one]) for one in checkpoints]
+        for predictor in (*alone, *together):
+            if predictor.sees_whole_target:
+                predictor.fit(lambda: iter([[image]]))
+        members = [predictor([image])[0].probabilities for predictor in alone]
+        assert not torch.equal(members[0], members[1])
+        expected = (members[0] + members[1] + members[2]) / 3
+        for predictor in together:
+            torch.testing.assert_close(predictor([image])[0].probabilities, expected)
+            assert torch.equal(predictor([image])[0].probabilities, together[0]([image])[0].probabilities)
+            assert predictor.way() == together[0].way()
+        assert [member["seed"] for member in together[0].way()["ensemble_with"]] == [1, 2]
+
+    Image.fromarray(drawn(0)).save(tmp_path / "x.png")
+    out, paths = tmp_path / "out", [str(folder.path) for folder in folders]
+    way = ["--adaptation", "AdaBN()", "--write", "trainIds", "--device", "cpu", "--out", str(out)]
+    main(["predict", paths[1], str(tmp_path / "x.png"), *way, "--ensemble", paths[2], paths[0]])
+    assert f"ensemble of 3: {experiment.name}, seed 0, step 2 and others" in capsys.readouterr().out
+    found = Image.open(out / "trainIds/x_trainIds.png")
+    assert np.array_equal(np.asarray(found), together[0]([drawn(0)])[0].probabilities.argmax(0).numpy())
+
+    with pytest.raises(ValueError, match="stands twice in the ensemble"):
+        ImagePredictor(first, others=[*others, first])
+    with pytest.raises(ValueError, match="no one attention"):
+        ImagePredictor(first, others=others, attention=True)
+    sized = written(replace(experiment, evaluation_size=(32, 64)), tmp_path / "sized").checkpoint_at(6)
+    with pytest.raises(ValueError, match=r"predicts 'cityscapes19' with evaluation_size \(32, 64\), .* None: members"):
+        ImagePredictor(first, others=[sized])
+    with pytest.raises(ValueError, match="holds one checkpoint, and this is an ensemble"):
+        exported.write(together[0], tmp_path / "data")

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from raydg.adaptation import TargetNorm, TrainBN
+from raydg.adaptation import Choice, TargetNorm, TrainBN
 from raydg.augmentation import Augmentation, Resize
 from raydg.calibration import Calibration
 from raydg.domains.labels import IGNORE, LabelSpace
@@ -106,6 +106,25 @@ def test_notes_say_what_the_numbers_mean(scored: Table) -> None:
     assert "selected by source-validation" in notes
     assert "sketch val (100 images)" in notes and "cartoon val (100 images)" in notes
     assert "seeds 0, 1; ± is the standard error" in notes
+
+
+def test_remarks_stand_under_the_tables_of_those_they_are_on() -> None:
+    two = replace(TWO, name="other")
+    other = (replace(ERM_0, name="apart", label_space=two), [row("sketch", "t-BN", 60)])
+    said = {"ERM": ("first", "second"), "apart": ("third",), "nobody": ("fourth",)}
+    first, second = tables("t", [*SCORED, other], remarks=said)
+    found = [
+        [note for note in each.notes if note in ("first", "second", "third", "fourth")] for each in (first, second)
+    ]
+    assert found == [["first", "second"], ["third"]]
+
+
+def test_what_a_choice_came_to_is_a_row_of_its_own() -> None:
+    choice = Choice(candidates=(TrainBN(), TN), on="source-validation")
+    experiment = replace(ERM_0, choices=(choice,))
+    shown = table("t", [(experiment, [*ERM_0_ROWS, row("sketch", choice.label, 42)])])
+    (line,) = (line for line in shown.lines() if line[1] == choice.label)
+    assert line == ["ERM", "t-BN or TN chosen on source-validation", "a batch", "42.00", "", ""]
 
 
 def test_notes_of_a_single_seed_promise_no_error_bar() -> None:

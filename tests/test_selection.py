@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from raydg.evaluation import Row
-from raydg.selection import Leak, mean_and_standard_error, select, select_oracle
+from raydg.selection import Leak, choose, mean_and_standard_error, select, select_oracle
 from raydg.values import decode, encode
 
 
@@ -136,6 +136,74 @@ def test_rows_of_another_adaptation_select_under_its_name():
     assert select(rows, "source-validation", "classification", adaptation="IaBN").step == 2
     with pytest.raises(ValueError, match="Rows of t-BN stand in a selection by IaBN"):
         select([*rows, row(3, "sun", 1)], "source-validation", "classification", adaptation="IaBN")
+
+
+CANDIDATES = ("IaBN(0)", "IaBN(0.5)", "IaBN(1)")
+COMPETING = {
+    (step, label): right
+    for step, of_step in ((10, (60, 61, 30)), (20, (50, 62, 64)), (30, (64, 40, 20)))
+    for label, right in zip(CANDIDATES, of_step, strict=True)
+}
+
+
+def competing(role: str, *steps: int) -> list[Row]:
+    """Two domains, or one of development, whose mean is that of `COMPETING`."""
+    names = {"development": {"dev": 0}, "source-validation": {"sun": 7, "snow": -7}}[role]
+    return [
+        row(step, domain, right + shift, role, adaptation=label)
+        for (step, label), right in COMPETING.items()
+        for domain, shift in names.items()
+        if step in steps
+    ]
+
+
+@pytest.mark.parametrize("role", ["development", "source-validation"])
+@pytest.mark.parametrize(
+    # Of the two pairs with 64 the one of the first candidate wins, though the other's checkpoint is earlier.
+    ("steps", "adaptation", "step", "score"),
+    [((10,), "IaBN(0.5)", 10, 61), ((20,), "IaBN(1)", 20, 64), ((10, 20, 30), "IaBN(0)", 30, 64)],
+)
+def test_the_best_candidate_is_chosen_alone_or_with_its_checkpoint(role, steps, adaptation, step, score):
+    rows = competing(role, *steps)
+    brute = max((COMPETING[at, label], -CANDIDATES.index(label), -at) for at in steps for label in CANDIDATES)
+    assert brute == (score, -CANDIDATES.index(adaptation), -step)
+    for given in (rows, rows[::-1]):
+        chosen = choose(given, CANDIDATES, role, "classification")
+        assert (chosen.adaptation, chosen.step, chosen.rule, chosen.score) == (adaptation, step, role, score)
+
+
+def test_a_candidate_is_scored_by_the_headline_score_of_its_classes():
+    rows = [
+        replace(row(10, "dev", 0, "development", adaptation=label), counts=counts)
+        for label, counts in (("a", ((90, 10), (100, 0))), ("b", ((0, 100), (0, 100))))
+    ]
+    for classes, winner in (((0,), "a"), ((1,), "b")):
+        assert choose(rows, ("a", "b"), "development", "segmentation", classes).adaptation == winner
+
+
+@pytest.mark.parametrize("role", ["target", "in-domain", "analysis"])
+def test_no_choice_takes_rows_that_know_about_targets(role):
+    for rule in ("development", "source-validation"):
+        leaking = [*competing(rule, 10), row(10, "fog", 99, role, adaptation=CANDIDATES[0])]
+        with pytest.raises(Leak, match=f"'fog' at step 10 has the role '{role}'"):
+            choose(leaking, CANDIDATES, rule, "classification")
+
+
+@pytest.mark.parametrize(
+    ("rows", "rule", "message"),
+    [
+        ([], "development", "no row to select by 'development'"),
+        (competing("development", 10), "source-validation", "no row to select by 'source-validation'"),
+        (competing("development", 10), "last", "rule is 'last': it must be one of 'source-validation', 'development'"),
+        (competing("development", 10)[:2], "development", r"IaBN\(1\) has no score of 'dev' \(val\) at step 10"),
+        (competing("source-validation", 10, 20)[:-1], "source-validation", r"IaBN\(1\) has no .* 'snow'.*step 20"),
+        ([*competing("development", 10), row(10, "dev", 9, "development")], "development", "Rows of t-BN stand in a"),
+        (competing("development", 10) * 2, "development", r"two rows of 'dev' \(val, order 0\) at step 10"),
+    ],
+)  # fmt: skip
+def test_candidates_that_do_not_compare_are_refused(rows, rule, message):
+    with pytest.raises(ValueError, match=message):
+        choose(rows, CANDIDATES, rule, "classification")
 
 
 def test_mean_and_standard_error_by_hand():

@@ -166,6 +166,23 @@ def test_only_an_inference_that_is_not_the_methods_own_is_named() -> None:
         assert keys[0] == f"source-validation/street/noon/{place}/mIoU"
 
 
+def test_an_ensemble_has_a_run_of_its_own_beside_its_seeds(store: Path) -> None:
+    study = study_of("together")
+    tracker = tracker_of(study, store)
+    joint = replace(EXPERIMENT, name=f"{EXPERIMENT.name}, ensemble of 2")
+    row = replace(VALIDATION, role="target", domain="street/night")
+    for _ in range(2):  # what is there is not sent again
+        tracker.log_ensemble(joint, (0, 3), [row])
+    run = tracker.client.get_run(tracker.run_of(joint, (0, 3)))
+    assert run.info.run_name == "seeds 0 3" and run.info.status == "FINISHED"
+    assert history(tracker, run.info.run_id, "target/street/night/t-BN/mIoU") == {
+        row.step: [pytest.approx((ROAD + CAR) / 2)]
+    }
+    parent = tracker.client.get_run(run.data.tags["mlflow.parentRunId"])
+    assert parent.info.run_name.startswith(f"{EXPERIMENT.name}, ensemble of 2")
+    assert tracker.run_of(EXPERIMENT) != run.info.run_id
+
+
 def test_validation_and_target_scores_are_recorded_per_class_with_what_they_stem_from(
     store: Path, tmp_path: Path
 ) -> None:

@@ -32,6 +32,12 @@ class Polygon(Shape):
 
 
 @dataclass(frozen=True)
+class Counts(Value):
+    cells: tuple[tuple[tuple[int, ...], ...], ...] = ()
+    shares: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
 class Picture(Value):
     shapes: tuple[Shape, ...]
     size: tuple[int, int]
@@ -51,9 +57,22 @@ def test_an_integer_becomes_a_float_and_a_list_a_tuple() -> None:
     assert Circle(radius=2).fingerprint() == Circle(radius=2.0).fingerprint()
 
 
+def test_nests_of_plain_elements_come_back_and_become_what_was_asked() -> None:
+    counts = Counts(cells=[[[1, 2], []], []], shares=[0.5, 1])  # type: ignore[arg-type]
+    assert counts.cells == (((1, 2), ()), ()) and counts.shares == (0.5, 1.0) and type(counts.shares[1]) is float
+    assert decode(Counts, json.loads(json.dumps(encode(counts)))) == counts
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
+        (
+            lambda: Counts(cells=(((1, 2),), ((3, 4.0),))),
+            r"Counts\.cells\[1\]\[0\]\[1\] is 4\.0 \(float\): it must be int",
+        ),
+        (lambda: Counts(cells=((True,),)), r"Counts\.cells\[0\]\[0\] is True \(bool\): it must be tuple of int"),
+        (lambda: Counts(cells=(((True,),),)), r"Counts\.cells\[0\]\[0\]\[0\] is True \(bool\): it must be int"),
+        (lambda: decode(Counts, {"class": "Counts", "cells": 3}), r"Counts\.cells is 3 \(int\)"),
         (lambda: Circle(radius="wide"), r"Circle\.radius is 'wide' \(str\): it must be float"),
         (lambda: Circle(radius=True), r"Circle\.radius is True \(bool\): it must be float"),
         (lambda: Polygon(closed=1), r"Polygon\.closed is 1 \(int\): it must be bool"),

@@ -3,7 +3,9 @@
 from raydg.adaptation.adabn import AdaBN
 from raydg.adaptation.adaptation import Adaptation, Predictor, Sees
 from raydg.adaptation.batches import BATCHING, batches
+from raydg.adaptation.choice import Choice
 from raydg.adaptation.cotta import CoTTA
+from raydg.adaptation.ensemble import EnsemblePredictor
 from raydg.adaptation.eta import ETA
 from raydg.adaptation.iabn import IaBN
 from raydg.adaptation.mc_dropout import MCDropout
@@ -25,7 +27,9 @@ __all__ = [
     "TTA",
     "AdaBN",
     "Adaptation",
+    "Choice",
     "CoTTA",
+    "EnsemblePredictor",
     "IaBN",
     "MCDropout",
     "Normalization",

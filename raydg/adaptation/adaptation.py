@@ -36,6 +36,11 @@ class Predictor:
         """Probabilities of every variant of the adaptation, from one run: (v, b, k, h, w) or (v, b, k)."""
         return self(images)[None]
 
+    @property
+    def members(self) -> tuple["Predictor", ...]:
+        """Those that an ensemble averages, each to be fitted by itself; of any other predictor itself."""
+        return (self,)
+
     def fit(self, batches: Iterable[Tensor]) -> None:
         """See all images of the domain that is to be predicted, once and before, where the adaptation `needs_fit`.
 

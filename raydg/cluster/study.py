@@ -2,7 +2,8 @@
 behind."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -14,14 +15,27 @@ from rich.table import Table as RichTable
 from raydg import progress, report
 from raydg.adaptation import batches
 from raydg.calibration import Calibration
-from raydg.checkpoint import RunFolder, read_rows, write_whole
-from raydg.cluster.evaluate import evaluate, evaluate_oracle, target_splits
+from raydg.checkpoint import RunFolder, write_whole
+from raydg.cluster.evaluate import (
+    alone,
+    decided,
+    evaluate,
+    evaluate_ensemble,
+    evaluate_oracle,
+    in_order,
+    plan,
+    recorded,
+    selection,
+    target_splits,
+    together,
+    ways_of,
+)
 from raydg.cluster.train import train
-from raydg.evaluation import AS_VALIDATED, Row
-from raydg.experiment import Experiment, Study
+from raydg.evaluation import Row
+from raydg.experiment import Ensemble, Experiment, Study
 from raydg.resources import Resources
 from raydg.scoring import at_size, fit, shown
-from raydg.selection import select
+from raydg.selection import Chosen
 from raydg.shards import PreparedDomain, Sample
 from raydg.tracking import Tracker
 from raydg.values import encode
@@ -42,7 +56,8 @@ def train_study(study: Study, resources: Resources, console: Console) -> None:
 
 
 def evaluate_study(study: Study, resources: Resources, console: Console) -> None:
-    """Select a checkpoint of every experiment, score what it names, print and write the tables, draw the pictures.
+    """Select a checkpoint of every experiment, settle its choices, score what it names, then what ensembles of its
+    seeds make of it; print and write the tables, draw the pictures.
 
     Raises:
         ValueError: an experiment has not been trained to its end.
@@ -54,6 +69,14 @@ def evaluate_study(study: Study, resources: Resources, console: Console) -> None
         with progress.scoring(console, label, experiment.label_space.task) as watch:
             rows = evaluate(experiment, folder, resources, watch)
         tracker.log_targets(experiment, folder, rows)
+    for ensemble in study.ensembles:
+        for members in ensemble.groups(study.experiments):
+            seeds = tuple(member.seed for member in members)
+            joint = replace(members[0], name=ensemble.called(members[0]))
+            label = f"{joint.name}{_unseen(joint)}, seeds {' '.join(map(str, seeds))}"
+            with progress.scoring(console, label, joint.label_space.task) as watch:
+                rows = evaluate_ensemble(members, resources, watch)
+            tracker.log_ensemble(joint, seeds, rows)
     output = Path(resources.runs) / study.name
     for target in dict.fromkeys(target for experiment in study.experiments for target in experiment.targets):
         path = output / f"{target.replace('/', '-')}.png"
@@ -72,11 +95,11 @@ def evaluate_study(study: Study, resources: Resources, console: Console) -> None
 def show_table(study: Study, resources: Resources, console: Console) -> None:
     """Print the study's tables, and write them as Markdown beside the study's JSON."""
     resources = resources.resolved()
-    scored = [(experiment, selected_rows(experiment, resources)) for experiment in study.experiments]
     output = Path(resources.runs) / study.name
     output.mkdir(parents=True, exist_ok=True)
     write_whole(output / "study.json", json.dumps(encode(study), indent=1))
-    _show(report.tables(study.name, scored), output / "table.md", console)
+    tables = report.tables(study.name, scored_rows(study, resources), remarks=remarks(study, resources))
+    _show(tables, output / "table.md", console)
 
 
 def show_oracle(study: Study, resources: Resources, console: Console) -> None:
@@ -114,32 +137,91 @@ def _show(tables: Sequence[report.Table], path: Path, console: Console) -> None:
     console.print(f"table: {path}", soft_wrap=True)
 
 
+def scored_rows(study: Study, resources: Resources) -> list[tuple[Experiment, list[Row]]]:
+    """What has been scored of a study: every experiment with its `selected_rows`, then every ensemble, as an experiment
+    that is called so and has the lowest seed of its members, with those of its own."""
+    resources = resources.resolved()
+    scored = [(experiment, selected_rows(experiment, resources)) for experiment in study.experiments]
+    for ensemble in study.ensembles:
+        for members in ensemble.groups(study.experiments):
+            joint = replace(members[0], name=ensemble.called(members[0]))
+            scored.append((joint, ensemble_rows(members, resources)))
+    return scored
+
+
 def selected_rows(experiment: Experiment, resources: Resources) -> list[Row]:
     """Rows of the checkpoint that the experiment's rule selects: on the sources' validation splits, and on the targets
-    and in-domain in the ways that the experiment names."""
+    and in-domain in the ways that the experiment names; those that its choices came to with theirs."""
     folder = RunFolder.of(experiment, resources.runs)
     rows = folder.validation_rows(experiment)
     if not rows:
         return []
-    step = select(rows, experiment.selection, experiment.label_space.task, classes=experiment.scored_ids).step
-    protocol = experiment.protocol.label if experiment.protocol else AS_VALIDATED
-    inferences = {inference.label for inference in experiment.scored_inferences}
-    held_out = "+".join(experiment.in_domain_splits or ())
-    wanted = {}
-    for name in experiment.targets:
-        domain = PreparedDomain.open(resources.data, experiment.label_space, name)
-        wanted[name] = "+".join(target_splits(experiment, domain))
-    sources = [row for row in rows if row.step == step and row.role == "source-validation"]
-    scored = [
-        row
-        for row in read_rows(folder.targets)
-        if row.step == step
-        and row.adaptation in experiment.variants
-        and row.protocol == protocol
-        and row.inference in inferences
-        and row.split == (wanted.get(row.domain) if row.role == "target" else held_out)
-    ]
+    selected = selection(experiment, folder)
+    chosen = decided(experiment, folder, selected, resources.data)
+    ways = [alone(way) for way in ways_of(experiment, folder, selected, chosen)]
+    sources = [row for row in rows if row.step == selected.step and row.role == "source-validation"]
+    scored = [row for row in recorded(plan(experiment, ways, resources.data)) if row is not None]
     return sources + scored if scored else []
+
+
+def ensemble_rows(experiments: Sequence[Experiment], resources: Resources) -> list[Row]:
+    """Rows of an ensemble, on the targets and in-domain; none while a member has no checkpoint to select."""
+    ways = []
+    experiments = in_order(experiments)
+    for experiment in experiments:
+        folder = RunFolder.of(experiment, resources.runs)
+        if not folder.validation_rows(experiment):
+            return []
+        selected = selection(experiment, folder)
+        chosen = decided(experiment, folder, selected, resources.data)
+        ways.append(ways_of(experiment, folder, selected, chosen))
+    return [row for row in recorded(plan(experiments[0], together(ways), resources.data)) if row is not None]
+
+
+def remarks(study: Study, resources: Resources) -> dict[str, tuple[str, ...]]:
+    """What tables must say of experiments and ensembles, by the names that they are called: what was chosen, and who
+    predicts together."""
+    resources = resources.resolved()
+    said: dict[str, list[str]] = {}
+    for experiment in study.experiments:
+        folder = RunFolder.of(experiment, resources.runs)
+        if not experiment.choices or not folder.validation_rows(experiment):
+            continue
+        chosen = decided(experiment, folder, selection(experiment, folder), resources.data)
+        said.setdefault(experiment.name, []).extend(_choices(experiment, chosen))
+    for ensemble in study.ensembles:
+        names = dict.fromkeys(experiment.name for experiment in study.experiments)
+        for name in names:
+            alike = [experiment for experiment in study.experiments if experiment.name == name]
+            if groups := ensemble.groups(alike):
+                said.setdefault(ensemble.called(alike[0]), []).append(_together(name, ensemble, groups))
+            else:
+                said.setdefault(name, []).append(_too_few(name, ensemble, alike))
+    return {name: tuple(dict.fromkeys(texts)) for name, texts in said.items()}
+
+
+def _choices(experiment: Experiment, chosen: Mapping[str, Chosen]) -> Iterator[str]:
+    for label, found in chosen.items():
+        yield (
+            f"{experiment.name}, seed {experiment.seed}: {label}: {found.adaptation}, at step {found.step} "
+            f"({found.score:.2f})"
+        )
+
+
+def _together(name: str, ensemble: Ensemble, groups: Sequence[Sequence[Experiment]]) -> str:
+    seeds = dict.fromkeys(" ".join(str(member.seed) for member in members) for members in groups)
+    several = "± over the groups" if len(seeds) > 1 else "a single group, so it has no ±"
+    return (
+        f"{name}, ensemble of {ensemble.size}: mean of the probabilities of {ensemble.size} seeds, each adapting by "
+        f"itself (seeds {'; '.join(seeds)}); {several}"
+    )
+
+
+def _too_few(name: str, ensemble: Ensemble, alike: Sequence[Experiment]) -> str:
+    seeds = sorted({experiment.seed for experiment in alike})
+    return (
+        f"no ensemble of {ensemble.size} of {name}: it has the seeds {' '.join(map(str, seeds))} (--seeds gives others)"
+    )
 
 
 def trained(experiment: Experiment, resources: Resources) -> RunFolder:
@@ -185,9 +267,9 @@ def draw_reliability(study: Study, target: str, resources: Resources, path: Path
         Whether there was anything to draw: a way to predict may be defined on sources only.
     """
     found: dict[str, Calibration] = {}
-    for experiment in study.experiments:
+    for experiment, rows in scored_rows(study, resources):
         several = len(experiment.scored_inferences) > 1
-        for row in selected_rows(experiment, resources):
+        for row in rows:
             if row.role == "target" and row.domain == target and row.calibration:
                 way = f"{row.inference}, " if several else ""
                 title = f"{experiment.name}, {way}{row.adaptation}"
@@ -207,14 +289,15 @@ def _prediction_columns(
     A protocol that cuts the image gives way to that of validation, for pictures show all of it.
     """
     folder = trained(experiment, resources)
-    rows = folder.validation_rows(experiment)
-    step = select(rows, experiment.selection, experiment.label_space.task, classes=experiment.scored_ids).step
+    selected = selection(experiment, folder)
+    ways = ways_of(experiment, folder, selected, decided(experiment, folder, selected, resources.data))
     space, protocol = experiment.label_space, experiment.scored_protocol
     protocol = experiment.validation_protocol if protocol.cuts else protocol
     domain = PreparedDomain.open(resources.data, space, target)
     inferences = [i for i in experiment.scored_inferences if i.predicts(experiment.source_names, target)]
-    for inference, adaptation in product(inferences, experiment.adaptations):
-        network = folder.checkpoint_at(step).network(resources.device, inference, target)
+    for inference, (member, label) in product(inferences, ways):
+        adaptation = member.adaptation
+        network = folder.checkpoint_at(member.step).network(resources.device, inference, target)
         device, dtype = next(network.parameters()).device, next(network.parameters()).dtype
         predictor = adaptation.predictor(network)
         if adaptation.needs_fit:
@@ -225,7 +308,7 @@ def _prediction_columns(
             images = shown([samples[i].image for i in positions], protocol, device, dtype)
             predicted |= zip(positions, protocol.predict(predictor, images)[-1].split(1), strict=True)
         way = f"{inference.label}, " if len(inferences) > 1 else ""
-        title = f"{experiment.name}, {way}{adaptation.variants[-1]}"
+        title = f"{experiment.name}, {way}{label or adaptation.variants[-1]}"
         ordered = [predicted[i] for i in range(len(samples))]
         if space.task == "segmentation":
             sizes = [sample.image.shape[:2] for sample in samples]
@@ -238,5 +321,9 @@ def _prediction_columns(
 
 def _labelled(study: Study) -> Iterator[tuple[Experiment, str]]:
     for number, experiment in enumerate(study.experiments, start=1):
-        unseen = f" → {', '.join(experiment.targets)}" if experiment.targets else ""
-        yield experiment, f"[{number}/{len(study.experiments)}] {experiment.name}{unseen}, seed {experiment.seed}"
+        place = f"[{number}/{len(study.experiments)}]"
+        yield experiment, f"{place} {experiment.name}{_unseen(experiment)}, seed {experiment.seed}"
+
+
+def _unseen(experiment: Experiment) -> str:
+    return f" → {', '.join(experiment.targets)}" if experiment.targets else ""

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from raydg.adaptation import TTA, Adaptation, IaBN, MCDropout, SegTTT, TargetNorm, Tent, TrainBN, Views
+from raydg.adaptation import TTA, Adaptation, Choice, IaBN, MCDropout, SegTTT, TargetNorm, Tent, TrainBN, Views
 from raydg.augmentation import Augmentation, ColorJitter, GaussianBlur, Grayscale, HorizontalFlip, RandomResizedCrop
 from raydg.domains.labels import CITYSCAPES_19, SYNTHIA_16, LabelSpace
 from raydg.experiment import Experiment, Stage
@@ -18,6 +18,8 @@ from raydg.studies.cell import Cell, Measurement, Metric, NamedStudy, Printed, m
 
 TRAINING_IMAGES = {"gtav": 12403, "synthia": 6580, "cityscapes": 2975, "bdd100k": 7000, "mapillary": 18000}
 EPOCHS, BATCH, VALIDATIONS = 50, 4, 10
+WEIGHTS = tuple(IaBN(instance_weight=tenths / 10) for tenths in range(11))
+"""Of the instance in IaBN: the development domain chooses one, with the checkpoint."""
 UNSEEN = ("cityscapes", "bdd100k", "idd", "mapillary")
 
 RESNETS = {f"R{depth}": ResNet(depth, weights="imagenet") for depth in (50, 101)}
@@ -38,7 +40,7 @@ def experiment(
     instance_weight: float = 0.1,
     adaptations: tuple[Adaptation, ...] | None = None,
 ) -> Experiment:
-    """A network trained on one source; `adaptations` in place of t-BN, p-BN and IaBN."""
+    """A network trained on one source; `adaptations` in place of t-BN, p-BN and IaBN, and of the choice of its weight."""
     steps = EPOCHS * TRAINING_IMAGES[source] // BATCH
     return Experiment(
         name=name,
@@ -66,6 +68,7 @@ def experiment(
             )
         ),
         adaptations=adaptations or (TrainBN(), TargetNorm(batch_size=1), IaBN(instance_weight=instance_weight)),
+        choices=(Choice(candidates=WEIGHTS, on="development", jointly=True),) if targets and not adaptations else (),
         selection="development",
         validate_every=-(-steps // VALIDATIONS),
         in_domain_splits=None if targets else ("val",),

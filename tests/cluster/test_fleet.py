@@ -399,6 +399,25 @@ def test_the_shard_of_a_killed_actor_is_redone_and_counted_once(
     assert records[0].images.tolist() == records[1].images.tolist()
 
 
+@pytest.mark.slow
+def test_an_actor_that_dies_too_often_ends_the_evaluation_and_loses_nothing(
+    judged: Experiment, folder: RunFolder, resources: Resources, tmp_path: Path, one_image_a_shard: None
+) -> None:
+    (alone,) = score_targets(judged, copied(folder, tmp_path / "alone"), SELECTED, resources)
+    deadly = replace(judged, adaptations=(Killed(flag=str(tmp_path / "flag")),))
+    fleet = replace(resources, workers=1, scorers=1, max_failures=0)
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    told: list[Scored] = []
+    try:
+        with pytest.raises(ChildProcessError, match=r"more often than Resources.max_failures, 0: .* is kept"):
+            score_targets(deadly, folder, SELECTED, fleet)
+        (row,) = score_targets(deadly, folder, SELECTED, fleet, told.append)  # the flag is there now
+    finally:
+        ray.cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
+    assert row.counts == alone.counts and row.histogram == alone.histogram
+    assert told[-1].images == 6
+
+
 @pytest.fixture(scope="module", autouse=True)
 def stopped_cluster() -> Iterator[None]:
     yield
