@@ -31,6 +31,8 @@ def main(args: Sequence[str] | None = None) -> None:
     _add_predict(commands)
     _add_export(commands)
     _add_studies(commands)
+
+    _add_jobs(commands)
     given = vars(parser.parse_args(args))
     with readable_errors():
         given.pop("run")(**given)
@@ -150,6 +152,27 @@ def _add_studies(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "be run and its cost; --published FILE is a table of published numbers (default: raydg's own, if it ships one)",
     )
     parser.set_defaults(run=studies)
+
+
+def _add_jobs(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    about = "list, follow or stop the jobs that `python jobs/NAME.py submit …` sent to a Ray cluster"
+    actions = commands.add_parser("jobs", help=about, description=about).add_subparsers(required=True, metavar="ACTION")
+    for name, does, run in (
+        ("list", "the cluster's jobs, newest first", list_jobs),
+        ("logs", "print what a job has printed", job_logs),
+        ("stop", "stop a job, and return when it has ended", stop_job),
+    ):
+        parser = actions.add_parser(name, help=does, description=does)
+        parser.add_argument(
+            "--address",
+            metavar="URL",
+            help="the cluster's dashboard, such as http://127.0.0.1:8265 (default: RAY_API_SERVER_ADDRESS)",
+        )
+        if name != "list":
+            parser.add_argument("job", metavar="ID", help="a job's id, or as much of it as no other begins with")
+        if name == "logs":
+            parser.add_argument("--follow", action="store_true", help="go on until the job ends, and return its status")
+        parser.set_defaults(run=run)
 
 
 def _add_way(parser: argparse.ArgumentParser) -> None:
@@ -307,6 +330,49 @@ def studies(name: str | None, arguments: Sequence[str]) -> None:
     shipped = Path(__file__).with_name("published.csv")
     path = given.published or (shipped if shipped.exists() else None)
     command.run(named, rest, published.read(path) if path else {})
+
+
+def list_jobs(address: str | None) -> None:
+    """Print the jobs of a cluster."""
+    import time
+
+    from rich.console import Console
+
+    from raydg.cluster import jobs
+
+    console = Console()
+    shown = jobs.table(jobs.submitted(jobs.connect(address)), time.time())
+    # Where nobody resizes the window, an id must not be broken.
+    (console if console.is_terminal else Console(width=160)).print(shown)
+
+
+def job_logs(address: str | None, job: str, follow: bool) -> None:
+    """Print a job's log; with `follow`, end as the job ends."""
+    from raydg.cluster import jobs
+
+    client = jobs.connect(address)
+    name = jobs.find(client, job).submission_id or ""
+    if not follow:
+        print(client.get_job_logs(name), end="")
+        return
+    try:
+        status = jobs.exit_status(jobs.follow(client, name))
+    except KeyboardInterrupt:
+        print(f"\n{jobs.hint(client, name)}")
+        status = jobs.INTERRUPTED
+    if status:
+        raise SystemExit(status)
+
+
+def stop_job(address: str | None, job: str) -> None:
+    """Stop a job; one that has ended stays as it is."""
+    from raydg.cluster import jobs
+
+    client = jobs.connect(address)
+    found = jobs.find(client, job)
+    name = found.submission_id or ""
+    ended = found.status.is_terminal()
+    print(f"{name} {f'had ended: {found.status}' if ended else jobs.stop(client, name).status}")
 
 
 @contextmanager

@@ -1,5 +1,5 @@
 """The command line of a job file, `python jobs/NAME.py train|evaluate|oracle|table|list`: every setting is a typed
-flag.
+flag. `submit` before a command sends it to a Ray cluster.
 
 A flag is named by class and field (`--MLDG.inner-lr 0.01`), or by path where an experiment holds several of that class
 (`--stages.0.optimizer.lr 0.01`); its help is the field's docstring. In a study it sets the field in every experiment
@@ -8,6 +8,7 @@ that has it. `--only` and `--targets` choose among the experiments first.
 
 import ast
 import inspect
+import os
 import sys
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +25,7 @@ from raydg.errors import readable_errors
 from raydg.experiment import Experiment, Setting, Study, override_all, settings
 from raydg.overview import overview
 from raydg.resources import Resources
+from raydg.submission import FINGERPRINT, Submission, split
 from raydg.values import Value, describe
 
 
@@ -44,6 +46,10 @@ def main(
         prog: what help calls the program; by default as it was started.
     """
     study = job if isinstance(job, Study) else Study(name=job.name, experiments=(job,))
+    args = sys.argv[1:] if args is None else list(args)
+    submission = split(args)
+    if submission:
+        args = [submission.command, *submission.flags]  # what is sent is read here as well: its mistakes show at once
     flags, default = _flags(study), resources or Resources()
 
     @dataclass(frozen=True)
@@ -67,13 +73,15 @@ def main(
             given = [owner.given() for owner in vars(arguments.settings).values()]
             changed = override_all(changed, {key: text for texts in given for key, text in texts.items()})
             # Where nobody resizes the window, a table must not be squeezed into 80 columns.
-            run(changed, arguments.resources, Console(width=None if sys.stdout.isatty() else 160))
+            console = Console(width=None if sys.stdout.isatty() else 160)
+            perform(run, changed, arguments.resources, console, submission)
 
         bound.__doc__ = run.__doc__
         return bound
 
     description = (
-        f"{study.name}: {len(study.experiments)} experiments. Flags set a field in every experiment that has it."
+        f"{study.name}: {len(study.experiments)} experiments. Flags set a field in every experiment that has it. "
+        "`submit COMMAND --address URL …` sends a command to a Ray cluster; `submit --help` says how."
     )
     with readable_errors():
         usual = {run.__name__: run for run in (train, evaluate, oracle, table)} | {"list": show_experiments}
@@ -83,6 +91,33 @@ def main(
             args=args,
             description=description,
         )
+
+
+def perform(
+    run: Callable[[Study, Resources, Console], None],
+    study: Study,
+    resources: Resources,
+    console: Console,
+    submission: Submission | None,
+) -> None:
+    """Run a command on what the command line made of the job: here, or, for a `submission`, on a cluster. A process
+    that is a submitted job first makes sure that it may.
+
+    Raises:
+        SystemExit: the submitted job ended otherwise than well.
+    """
+    if submission:
+        from raydg.cluster.submit import submit
+
+        status = submit(study, resources, submission, console)
+        if status:
+            raise SystemExit(status)
+        return
+    if FINGERPRINT in os.environ:
+        from raydg.cluster.submitted import admitted
+
+        resources = admitted(study, resources, os.environ[FINGERPRINT], console)
+    run(study, resources, console)
 
 
 def train(study: Study, resources: Resources, console: Console) -> None:

@@ -252,6 +252,15 @@ class Tracker:
             log.warning("MLflow at %s: %s", self.uri, str(fault).splitlines()[0])
 
 
+def unreachable(uri: str) -> str | None:
+    """Why a tracking server or store cannot be used from this process, or None if it answers."""
+    try:
+        MlflowClient(uri).search_experiments(max_results=1)
+    except (MlflowException, OSError, ImportError) as fault:  # the last where a database's driver is not installed
+        return str(fault).partition("\n")[0]
+    return None
+
+
 class _Sent:
     """How far a run's record has been sent."""
 

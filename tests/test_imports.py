@@ -105,7 +105,7 @@ import raydg.methods, raydg.models, raydg.adaptation, raydg.augmentation
 import raydg.domains.catalogue, raydg.domains.street_world, raydg.domains.object_world
 import raydg.shards, raydg.evaluation, raydg.selection, raydg.experiment, raydg.resources
 import raydg.assembly, raydg.scoring, raydg.checkpoint, raydg.loop, raydg.report, raydg.job
-import raydg.frames, raydg.products, raydg.prediction, raydg.exported, raydg.spelling
+import raydg.frames, raydg.products, raydg.prediction, raydg.exported, raydg.spelling, raydg.submission
 """)
 
 
@@ -119,7 +119,12 @@ raise SystemExit(f"imported {heavy}" if heavy else 0)
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["prepare", "--help"], ["world", "--help"], ["predict", "--help"], ["export", "--help"]]
+    "arguments",
+    [
+        ["--help"],
+        *([command, "--help"] for command in ("prepare", "world", "predict", "export", "jobs")),
+        ["jobs", "stop", "--help"],
+    ],
 )
 def test_help_of_the_command_imports_nothing_heavy(arguments: list[str]) -> None:
     fresh(f"""

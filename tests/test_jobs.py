@@ -13,6 +13,7 @@ import jsonschema
 import pytest
 import torch
 import yaml
+from ray.autoscaler._private.util import prepare_config, validate_config
 
 from raydg.adaptation import TrainBN
 from raydg.augmentation import Transform
@@ -26,6 +27,7 @@ from raydg.loop import begin_stage, build_network, in_process_feed, train
 from raydg.methods import Extended, Method, Objective, PinTheMemory
 from raydg.models import Architecture, HRNet, MiT, Network, SmallNet
 from raydg.shards import prepare_domains
+from raydg.submission import HEAD_TRACKING_URI
 from raydg.values import decode, encode
 
 ROOT = Path(__file__).parents[1]
@@ -278,3 +280,24 @@ def test_the_cluster_description_fits_rays_schema() -> None:
     assert cluster["head_node_type"] in cluster["available_node_types"]
     with pytest.raises(jsonschema.ValidationError, match="max_worker'"):
         jsonschema.validate(cluster | {"max_worker": 3}, ray_schema())
+    validate_config(prepare_config(cluster))  # what a schema cannot say, such as numbers of nodes that add up
+
+
+def test_the_cluster_starts_spot_nodes_before_equal_ones_on_demand() -> None:
+    kinds = yaml.safe_load((ROOT / "cluster.yaml").read_text())["available_node_types"]
+    spot, on_demand = kinds["gpu_spot"], kinds["gpu_on_demand"]
+    # Ray prefers by priority among kinds that score alike, which takes the same resources.
+    assert spot["resources"] == on_demand["resources"] and spot["priority"] > on_demand["priority"]
+    market = {"InstanceMarketOptions": {"MarketType": "spot"}}
+    assert spot["node_config"] == on_demand["node_config"] | market
+    assert kinds["head"]["resources"] == {"CPU": 0} and "GPU" not in kinds["data"]["resources"]
+
+
+def test_the_cluster_keeps_dashboard_and_mlflow_to_itself_and_installs_what_pyproject_says() -> None:
+    cluster = yaml.safe_load((ROOT / "cluster.yaml").read_text())
+    head = " ".join(cluster["head_start_ray_commands"])
+    assert "--dashboard-host=127.0.0.1" in head and "mlflow server --host 127.0.0.1 --port 5000" in head
+    assert HEAD_TRACKING_URI == "http://127.0.0.1:5000"
+    setup = " ".join([*cluster["setup_commands"], *cluster["head_setup_commands"]])
+    assert "pyproject.toml" in cluster["file_mounts"].values() and "-r pyproject.toml" in setup
+    assert not re.search(r"(ray|torch|mlflow|raydg)\S*==", setup)  # versions are in one place

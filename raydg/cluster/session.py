@@ -5,6 +5,7 @@ import os
 
 import ray
 import ray.data
+from ray._private.state import state
 
 # Workers share a machine with data tasks: a local cluster offers this many CPUs more than its workers take, else data
 # would wait for a CPU that never comes free.
@@ -19,7 +20,8 @@ def start(address: str | None = None, worker_cpus: int = 0) -> None:
         worker_cpus: CPUs that training workers will hold; an own cluster offers at least these and some for data tasks.
 
     Raises:
-        ValueError: the cluster has too few CPUs for the workers and one data task.
+        ValueError: the cluster, with all nodes that its autoscaler may start, has too few CPUs for the workers and one
+            data task.
     """
     # Progress is ours to show: Ray Data's bars, and the lines it writes in their place, would print over it.
     ray.data.DataContext.get_current().enable_progress_bars = False
@@ -31,8 +33,11 @@ def start(address: str | None = None, worker_cpus: int = 0) -> None:
             if address
             else {"num_cpus": max(os.cpu_count() or 1, worker_cpus + SPARE_CPUS), "include_dashboard": False}
         )
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **local)
-    available = ray.cluster_resources().get("CPU", 0)
+        # "local": else Ray joins one that it finds running on this machine.
+        ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **local)
+    # A cluster that grows on demand has no worker before somebody asks for one.
+    grown = state.get_max_resources_from_cluster_config() or {}
+    available = max(ray.cluster_resources().get("CPU", 0), grown.get("CPU", 0))
     if available < worker_cpus + 1:
         raise ValueError(
             f"the workers take {worker_cpus} CPUs and data needs one more, but the cluster has {available:g}. "

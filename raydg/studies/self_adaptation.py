@@ -40,7 +40,8 @@ def experiment(
     instance_weight: float = 0.1,
     adaptations: tuple[Adaptation, ...] | None = None,
 ) -> Experiment:
-    """A network trained on one source; `adaptations` in place of t-BN, p-BN and IaBN, and of the choice of its weight."""
+    """A network trained on one source; `adaptations` in place of t-BN, p-BN and IaBN and of the choice of its
+    weight."""
     steps = EPOCHS * TRAINING_IMAGES[source] // BATCH
     return Experiment(
         name=name,
