@@ -1,5 +1,5 @@
-"""The command line of a job file, `python jobs/NAME.py train|evaluate|oracle|table|list`: every setting is a typed
-flag. `submit` before a command sends it to a Ray cluster.
+"""The command line of a job file, `python jobs/NAME.py train|evaluate|oracle|table|list|study`: every setting is a
+typed flag. `submit` before a command sends it to a Ray cluster.
 
 A flag is named by class and field (`--MLDG.inner-lr 0.01`), or by path where an experiment holds several of that class
 (`--stages.0.optimizer.lr 0.01`); its help is the field's docstring. In a study it sets the field in every experiment
@@ -21,6 +21,7 @@ from typing import Annotated, Any, get_args
 import tyro
 from rich.console import Console
 
+from raydg import benchmark, report
 from raydg.errors import readable_errors
 from raydg.experiment import Experiment, Setting, Study, override_all, settings
 from raydg.overview import overview
@@ -66,15 +67,38 @@ def main(
         # A type that is made of the study's settings, so no checker can know it.
         settings: Annotated[flags, tyro.conf.arg(name="")] = field(default_factory=flags)  # pyright: ignore[reportInvalidTypeForm]
 
+    def started(run: Callable[..., None], arguments: Arguments, *options: object) -> None:
+        changed = restricted(study, arguments.only, arguments.targets)
+        changed = changed.with_seeds(arguments.seeds) if arguments.seeds else changed
+        given = [owner.given() for owner in vars(arguments.settings).values()]
+        changed = override_all(changed, {key: text for texts in given for key, text in texts.items()})
+        # Where nobody resizes the window, a table must not be squeezed into 80 columns.
+        console = Console(width=None if sys.stdout.isatty() else 160)
+        perform(run, changed, arguments.resources, console, submission, *options)
+
     def command(run: Callable[[Study, Resources, Console], None]) -> Callable[..., None]:
         def bound(arguments: Annotated[Arguments, tyro.conf.arg(name="")] = Arguments()) -> None:
-            changed = restricted(study, arguments.only, arguments.targets)
-            changed = changed.with_seeds(arguments.seeds) if arguments.seeds else changed
-            given = [owner.given() for owner in vars(arguments.settings).values()]
-            changed = override_all(changed, {key: text for texts in given for key, text in texts.items()})
-            # Where nobody resizes the window, a table must not be squeezed into 80 columns.
-            console = Console(width=None if sys.stdout.isatty() else 160)
-            perform(run, changed, arguments.resources, console, submission)
+            started(run, arguments)
+
+        bound.__doc__ = run.__doc__
+        return bound
+
+    def command_with(run: Callable[..., None], *kinds: type) -> Callable[..., None]:
+        """A command that has flags of its own: one dataclass after another."""
+
+        groups = [
+            (f"group_{number}", Annotated[kind, tyro.conf.arg(name="")], field(default_factory=kind))
+            for number, kind in enumerate(kinds)
+        ]
+        own = make_dataclass("Own", groups)
+        default = own()
+
+        # Its fields are the groups of flags, so no checker can know it.
+        def bound(
+            arguments: Annotated[Arguments, tyro.conf.arg(name="")] = Arguments(),
+            options: Annotated[own, tyro.conf.arg(name="")] = default,  # pyright: ignore[reportInvalidTypeForm]
+        ) -> None:
+            started(run, arguments, *vars(options).values())
 
         bound.__doc__ = run.__doc__
         return bound
@@ -84,24 +108,32 @@ def main(
         "`submit COMMAND --address URL …` sends a command to a Ray cluster; `submit --help` says how."
     )
     with readable_errors():
-        usual = {run.__name__: run for run in (train, evaluate, oracle, table)} | {"list": show_experiments}
-        tyro.extras.subcommand_cli_from_dict(
-            {name: command(run) for name, run in (usual | dict(commands or {})).items()},
-            prog=prog,
-            args=args,
-            description=description,
-        )
+        usual = {run.__name__: run for run in (train, evaluate, oracle)} | {"list": show_experiments}
+        made = {name: command(run) for name, run in usual.items()}
+        made |= {"table": command_with(table, report.Options)}
+        made |= {"study": command_with(run_study, benchmark.Options, report.Options)}
+        made |= {name: command(run) for name, run in (commands or {}).items()}
+        tyro.extras.subcommand_cli_from_dict(made, prog=prog, args=args, description=description)
 
 
 def perform(
-    run: Callable[[Study, Resources, Console], None],
+    run: Callable[..., None],
     study: Study,
     resources: Resources,
     console: Console,
     submission: Submission | None,
+    *options: object,
 ) -> None:
     """Run a command on what the command line made of the job: here, or, for a `submission`, on a cluster. A process
     that is a submitted job first makes sure that it may.
+
+    Args:
+        run: the command.
+        study: what it is on.
+        resources: how it runs.
+        console: where it prints.
+        submission: how it is sent to a cluster; None: it runs here.
+        options: the command's own.
 
     Raises:
         SystemExit: the submitted job ended otherwise than well.
@@ -117,7 +149,7 @@ def perform(
         from raydg.cluster.submitted import admitted
 
         resources = admitted(study, resources, os.environ[FINGERPRINT], console)
-    run(study, resources, console)
+    run(study, resources, console, *options)
 
 
 def train(study: Study, resources: Resources, console: Console) -> None:
@@ -141,16 +173,26 @@ def oracle(study: Study, resources: Resources, console: Console) -> None:
     show_oracle(study, resources, console)
 
 
-def table(study: Study, resources: Resources, console: Console) -> None:
-    """Print the table of what has been scored."""
+def table(study: Study, resources: Resources, console: Console, options: report.Options) -> None:
+    """Print the table of what has been scored, and write it as Markdown, LaTeX and CSV."""
     from raydg.cluster.study import show_table
 
-    show_table(study, resources, console)
+    show_table(study, resources, console, options)
 
 
 def show_experiments(study: Study, resources: Resources, console: Console) -> None:
     """Print every experiment: what is trained how, on what and for what."""
     console.print(overview(study))
+
+
+def run_study(
+    study: Study, resources: Resources, console: Console, options: benchmark.Options, shown: report.Options
+) -> None:
+    """Train all that is missing in parallel, select by each rule, score the targets and print a table for every rule;
+    run again, it goes on where it stopped."""
+    from raydg.cluster.benchmark import run_benchmark
+
+    run_benchmark(study, resources, console, options, shown)
 
 
 def restricted(study: Study, only: Sequence[str], targets: Sequence[str]) -> Study:

@@ -7,7 +7,7 @@ does: it stands apart, and labels what it returns.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 from typing import Literal
 
@@ -31,7 +31,7 @@ class Selected(Value):
 
     step: int
     """Training step of the checkpoint."""
-    rule: Literal["source-validation", "development", "last", "oracle"]
+    rule: Literal["source-validation", "development", "last", "oracle", "leave-one-out"]
     """The rule that chose it; every table prints it."""
     score: float | None
     """What it was chosen for, in percent; None for "last", which looks at no score."""
@@ -160,6 +160,38 @@ def select_oracle(
     _require_one_way(target_rows, adaptation)
     step, score = _best(target_rows, task, classes)
     return Selected(step=step, rule="oracle", score=score)
+
+
+def select_leave_one_out(
+    rows: Sequence[Row],
+    sources: Sequence[str],
+    targets: Sequence[str],
+    task: Task,
+    classes: Sequence[int] | None = None,
+) -> Selected:
+    """The step with the highest mean score on sources that were held out, each of a training of its own; of equals the
+    earliest. It is then taken from the training on all sources.
+
+    Args:
+        rows: for every source, target rows of all checkpoints of the training that saw neither it nor the targets.
+        sources: those of the experiment that is selected for.
+        targets: likewise.
+        task: of the experiment.
+        classes: as in `select`.
+
+    Raises:
+        Leak: a row of one of the experiment's targets, or of any other domain that is not its source.
+        ValueError: no row of a source, or what `select_oracle` refuses.
+    """
+    for row in rows:
+        if row.domain in targets or row.domain not in sources:
+            raise Leak(
+                f"The row of {row.domain!r} at step {row.step} is of no source: leave-one-domain-out selects on "
+                f"{', '.join(sorted(set(sources)))}, each held out of the training that is scored on it."
+            )
+    if missing := sorted(set(sources) - {row.domain for row in rows}):
+        raise ValueError(f"No training without {', '.join(missing)} was scored on it: train and score it first.")
+    return replace(select_oracle(rows, task, classes=classes), rule="leave-one-out")
 
 
 def _require_one_way(rows: Sequence[Row], adaptation: str) -> None:

@@ -1,5 +1,7 @@
 """Tables say what was measured and nothing else; pictures show what they are given, where they should."""
 
+import csv
+import io
 import math
 import re
 from dataclasses import replace
@@ -21,7 +23,23 @@ from raydg.models import Classifier, DeepLabV3Plus, SmallNet
 from raydg.optimization import SGD
 from raydg.plan import Sampling
 from raydg.protocol import CenterCrop
-from raydg.report import BAR, GAP, Column, Table, paint, picture_grid, reliability_diagrams, table, tables
+from raydg.published import one
+from raydg.report import (
+    BAR,
+    GAP,
+    Baseline,
+    Column,
+    Table,
+    as_csv,
+    escaped,
+    paint,
+    picture_grid,
+    reliability_diagrams,
+    rendered,
+    table,
+    tables,
+)
+from raydg.statistics import Tallies, paired_bootstrap
 
 TWO = LabelSpace("two", "classification", ("cat", "dog"), ((255, 0, 0), (0, 0, 255)))
 TN = TargetNorm(batch_size=4, orders=3)
@@ -88,11 +106,12 @@ def test_cells_are_means_over_seeds_of_means_over_orders(scored: Table) -> None:
 def test_the_text_leaves_what_was_not_run_empty(scored: Table) -> None:
     assert scored.header() == ["method", "adaptation", "sees", "sketch", "cartoon", "mean"]
     assert scored.lines() == [
-        ["ERM", "t-BN", "one image", "65.00 ± 5.00", "30.00 ± 0.00", "47.50"],
-        ["ERM", TN.label, "a batch", "75.00 ± 15.00", "40.00 ± 10.00", "57.50"],
+        ["ERM", "t-BN", "one image", "65.00 ± 5.00", "30.00 ± 0.00", "47.50 ± 2.50"],
+        ["ERM", TN.label, "a batch", "75.00 ± 15.00", "40.00 ± 10.00", "57.50 ± 12.50"],
         ["long", "t-BN", "one image", "85.00 ± 5.00", "", ""],
-        ["long", TN.label, "a batch", "60.00", "", ""],
+        ["long", TN.label, "a batch", "60.00 (n = 1)", "", ""],
     ]
+    assert "cells with (n = ...) have other seeds" in "\n".join(scored.notes)
 
 
 def test_one_target_needs_no_mean_column() -> None:
@@ -188,6 +207,157 @@ def test_a_table_says_what_was_shown_of_an_image() -> None:
     assert "shown as: middle square of short side 16" in "\n".join(table("t", [(crop, rows)]).notes)
     assert "shown as: crop: middle square" in "\n".join(table("t", [(ERM_0, rows), (crop, rows)]).notes)
     assert "shown as" not in "\n".join(table("t", [(ERM_0, rows)]).notes)
+
+
+def test_a_mean_over_targets_is_over_the_seeds_that_have_them_all() -> None:
+    """Seed 1 lacks the cartoon, which its own cells may show and a mean may not."""
+    some = [(ERM_0, [row("sketch", "t-BN", 60), row("cartoon", "t-BN", 30)])]
+    some += [(replace(ERM_0, seed=1), [row("sketch", "t-BN", 90)])]
+    (line,) = table("t", some).lines()
+    assert line[-3:] == ["75.00 ± 15.00", "30.00 (n = 1)", "45.00 (n = 1)"]
+
+
+def test_a_machine_reads_every_cell_in_full() -> None:
+    first = [measured("sketch", 60, 0.9, 0.010), measured("cartoon", 30, 0.8, 0.020)]
+    second = [measured("sketch", 71, 0.9, 0.030), measured("cartoon", 60, 1.0, 0.040)]
+    made = table("t", [(ERM_0, first), (replace(ERM_0, seed=1), second)])
+    lines = {line["column"]: line for line in csv.DictReader(io.StringIO(as_csv([made])))}
+    assert list(lines) == ["sketch", "cartoon", "mean"]
+    sketch = lines["sketch"]
+    words = ("table", "method", "inference", "adaptation", "sees", "role", "split", "images", "shown as", "metric")
+    assert [sketch[word] for word in words] == [
+        *("t", "ERM", "plain", "t-BN", "one image", "target", "val", "100", "as validated", "accuracy")
+    ]
+    assert sketch["rule"].startswith("source-validation") and sketch["classes"] == "the 2 classes of two"
+    assert (sketch["n"], sketch["seeds"]) == ("2", "0 1")
+    numbers = ("mean", "standard error", "ECE 15 bins", "ECE 10 bins", "ECE 10 bins: standard error", "ms per image")
+    # Errors are |60 - 90| and |71 - 90|; every image is a cat, so per class they are the same, and the dog counts 0.
+    assert [float(sketch[number]) for number in numbers] == pytest.approx([65.5, 5.5, 24.5, 24.5, 5.5, 20])
+    assert float(sketch["per-image per-class ECE"]) == pytest.approx(24.5 / 2)
+    assert float(sketch["per-image per-class ECE, present classes"]) == pytest.approx(24.5)
+    assert sketch["baseline"] == sketch["difference"] == sketch["published"] == ""
+    mean = lines["mean"]
+    assert (mean["role"], mean["split"], mean["images"]) == ("mean over targets", "", "")
+    assert float(mean["mean"]) == pytest.approx((45 + 65.5) / 2)
+    assert float(mean["standard error"]) == pytest.approx((65.5 - 45) / 2)
+    # What was not run has no line; what was not measured is empty.
+    bare = list(csv.DictReader(io.StringIO(as_csv([table("t", [(ERM_0, [row("sketch", "t-BN", 60)])])]))))
+    assert [(line["column"], line["ECE 15 bins"], line["standard error"]) for line in bare] == [("sketch", "", "")]
+
+
+def test_all_calibration_errors_have_a_table_of_their_own() -> None:
+    rows = [measured("sketch", 60, 0.9, 0.010), measured("cartoon", 30, 0.8, 0.020)]
+    made = table("t", [(ERM_0, [*rows, row("sketch", TN.label, 50)])])
+    header, lines = made.calibration()
+    assert header[3:] == ["ECE 15 bins", "ECE 10 bins", "per-image per-class ECE", header[-1]]
+    assert lines == [["ERM", "t-BN", "one image", "40.00", "40.00", "20.00", "40.00"]]  # errors 30 and 50
+    assert header[-1] not in made.markdown() and "self-adaptation's" not in made.markdown()
+    for text in (made.markdown(calibration=True), made.latex(calibration=True)):
+        assert header[-1] in text and "self-adaptation's" in text
+    assert table("t", [(ERM_0, [row("sketch", "t-BN", 60)])]).calibration()[1] == []
+
+
+def images(right: int, of: int = 100) -> Tallies:
+    names = np.array([f"{number:03d}" for number in range(of)])
+    return Tallies(names, (np.arange(of) < right)[:, None].astype(float), np.ones((of, 1)))
+
+
+def kept(experiment: Experiment, row: Row) -> Tallies | None:
+    """Images of which the first are recognised; none are kept of TN."""
+    return None if row.adaptation == TN.label else images(row.counts[0][0])
+
+
+def test_methods_are_compared_with_a_baseline_on_every_target() -> None:
+    """With 0 of 100 against 50 the sign is sure; with 30 against 30 the same images are recognised."""
+    scored = [(ERM_0, [row("sketch", "t-BN", 0), row("cartoon", "t-BN", 30), *orders("sketch", 1, 2, 3)])]
+    scored += [(LONG_0, [row("sketch", "t-BN", 50), row("cartoon", "t-BN", 30), *orders("sketch", 4, 5, 6)])]
+    made = table("t", scored, baseline=Baseline("ERM", kept))
+    assert made.header()[-2:] == ["vs ERM", "win/tie/loss"]
+    expected = paired_bootstrap(
+        {"sketch": {0: [images(50)]}, "cartoon": {0: [images(30)]}},
+        {"sketch": {0: [images(0)]}, "cartoon": {0: [images(30)]}},
+    )
+    assert made.differences[("long", "plain", "t-BN")]["mean"] == expected
+    ends = {line[0] + line[1]: line[-2:] for line in made.lines()}
+    assert ends == {
+        "ERMt-BN": ["", ""],
+        f"ERM{TN.label}": ["", ""],
+        "longt-BN": [f"+25.00 [{expected.low:+.2f}, {expected.high:+.2f}], win", "1/1/0"],
+        f"long{TN.label}": ["", ""],  # its images were not kept
+    }
+    notes = "\n".join(made.notes)
+    assert "vs ERM: the method's score minus the baseline's under the same adaptation; the mean over targets" in notes
+    assert notes.count("percentile interval of a paired bootstrap") == 1 and "for there is one seed" in notes
+    read = csv.DictReader(io.StringIO(as_csv([made])))
+    lines = {(line["method"], line["column"]): line for line in read if line["adaptation"] == "t-BN"}
+    assert lines["long", "cartoon"]["verdict"] == "not distinguishable" and lines["long", "sketch"]["verdict"] == "win"
+    assert float(lines["long", "sketch"]["difference"]) == 50 and lines["ERM", "sketch"]["baseline"] == ""
+    one = [(replace(e, targets=("sketch",)), rows[:1]) for e, rows in scored]
+    assert table("t", one, baseline=Baseline("ERM", kept)).header()[-1] == "vs ERM"
+
+
+def test_a_baseline_that_is_not_there_is_refused_and_one_without_images_says_so() -> None:
+    rows = [row("sketch", "t-BN", 60)]
+    with pytest.raises(ValueError, match="The baseline is 'AGG': it must be one of 'ERM', 'long'"):
+        tables("t", [(ERM_0, rows), (LONG_0, rows)], baseline=Baseline("AGG", kept))
+    made = table("t", [(ERM_0, rows), (LONG_0, rows)], baseline=Baseline("ERM", lambda *_: None))
+    assert [line[-2:] for line in made.lines()] == [["", ""], ["", ""]]
+    assert "nothing compares, for the images behind the scores were not kept" in made.notes[-1]
+
+
+def test_published_numbers_stand_beside_ours_as_they_were_printed() -> None:
+    theirs = one(paper="dmg", table="T2", method="DMG", backbone="AlexNet", target="pacs:S")
+    lost = one(paper="pin-the-memory", table="T3", method="Baseline of DRPC")
+    printed = {("ERM", "plain", "t-BN"): {"sketch": theirs, "cartoon": lost}}
+    rows = [row("sketch", "t-BN", 60), row("cartoon", "t-BN", 30)]
+    made = table("t", [(ERM_0, rows)], published=printed)
+    assert made.lines()[0][-3:] == [f"60.00 ({theirs.printed})", "30.00", "45.00"]
+    assert made.notes[-1] == "in parentheses: as printed in dmg T2, pin-the-memory T3"
+    lines = {line["column"]: line for line in csv.DictReader(io.StringIO(as_csv([made])))}
+    assert (lines["sketch"]["published"], lines["sketch"]["published in"]) == (theirs.printed, "dmg T2")
+    assert (lines["cartoon"]["published"], lines["mean"]["published"]) == ("", "")
+
+
+def test_latex_is_balanced_and_shows_every_character(scored: Table) -> None:
+    odd = replace(ERM_0, name=r"a_b & 50% #1 $x$ {y} \z ~ ^ [q] <|>")
+    scored = table("a_study → 100%", [(odd, ERM_0_ROWS), (replace(odd, seed=1), ERM_1_ROWS)])
+    text = scored.latex()
+    begun, ended = (re.findall(rf"\\{word}{{(\w+)}}", text) for word in ("begin", "end"))
+    assert begun == ["table", "tabular"] and ended == begun[::-1]
+    plain = re.sub(r"\\[\\&%$#_{}]", "", text)
+    assert plain.count("{") == plain.count("}") and plain.count("$") % 2 == 0 and "%" not in plain and "#" not in plain
+    assert not re.search(r"[±→~]", text)
+    body = text.split(r"\toprule")[1].split(r"\bottomrule")[0].strip().splitlines()
+    rows = [line for line in body if line != r"\midrule"]
+    assert len(rows) == 1 + len(scored.lines()) and all(line.endswith(r" \\") for line in rows)
+    assert all(len(re.split(r"(?<!\\)&", line)) == len(scored.header()) for line in rows)
+    name = r"a\_b \& 50\% \#1 \$x\$ \{y\} \textbackslash{}z \textasciitilde{} \textasciicircum{} {[}q{]} "
+    assert rows[1].startswith(name + r"\textless{}\textbar{}\textgreater{} & t-BN & one image & $65.00 \pm 5.00$")
+    assert r"\caption{a\_study $\rightarrow$ 100\%}" in text and r"\begin{tabular}{lllrrr}" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("65.00 ± 5.00", r"$65.00 \pm 5.00$"),
+        ("65.00 ± 5.00 (n = 2)", r"$65.00 \pm 5.00$ (n = 2)"),
+        ("+1.20 [-0.31, +2.70], win", r"$+1.20$ {[}$-0.31$, $+2.70${]}, win"),
+        ("t-BN, 1e-3, ViT-16", "t-BN, 1e-3, ViT-16"),
+        ("± is the error", r"$\pm$ is the error"),
+        ("", ""),
+    ],
+)
+def test_numbers_are_typeset(text: str, shown: str) -> None:
+    assert escaped(text) == shown
+
+
+def test_files_hold_every_table() -> None:
+    rows = [row("sketch", "t-BN", 60)]
+    made = tables("a study", [(ERM_0, rows), (replace(ERM_0, name="last", selection="last"), rows)])
+    assert rendered(made, "markdown").count("### a study") == 2
+    assert rendered(made, "latex").count(r"\begin{table}") == 2
+    lines = list(csv.DictReader(io.StringIO(rendered(made, "csv"))))
+    assert [(line["method"], line["rule"][:6]) for line in lines] == [("ERM", "source"), ("last", "last; ")]
 
 
 def test_a_reliability_diagram_shows_accuracy_and_what_it_misses(tmp_path: Path) -> None:

@@ -2,14 +2,17 @@
 behind."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from itertools import product
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table as RichTable
 
 from raydg import progress, report
@@ -33,15 +36,20 @@ from raydg.cluster.evaluate import (
 from raydg.cluster.train import train
 from raydg.evaluation import Row
 from raydg.experiment import Ensemble, Experiment, Study
+from raydg.records import Record
 from raydg.resources import Resources
 from raydg.scoring import at_size, fit, shown
 from raydg.selection import Chosen
 from raydg.shards import PreparedDomain, Sample
+from raydg.statistics import Tallies
 from raydg.tracking import Tracker
 from raydg.values import encode
 
 PICTURES = 4
 """Rows of a picture grid."""
+
+DEFAULT = report.Options()
+"""A table as it is shown unless flags say otherwise."""
 
 
 def train_study(study: Study, resources: Resources, console: Console) -> None:
@@ -87,19 +95,25 @@ def evaluate_study(study: Study, resources: Resources, console: Console) -> None
             tracker.log_file(None, picture)
             console.print(f"picture: {picture}", soft_wrap=True)
     show_table(study, resources, console)
-    tracker.log_file(None, output / "table.md")
+    for suffix in SUFFIXES.values():
+        tracker.log_file(None, output / f"table{suffix}")
     tracker.finish()
     console.print(f"MLflow UI: mlflow ui --backend-store-uri {resources.tracking_uri}", soft_wrap=True)
 
 
-def show_table(study: Study, resources: Resources, console: Console) -> None:
-    """Print the study's tables, and write them as Markdown beside the study's JSON."""
+def show_table(study: Study, resources: Resources, console: Console, options: report.Options = DEFAULT) -> None:
+    """Print the study's tables, and write them as Markdown, LaTeX and CSV beside the study's JSON."""
     resources = resources.resolved()
     output = Path(resources.runs) / study.name
     output.mkdir(parents=True, exist_ok=True)
     write_whole(output / "study.json", json.dumps(encode(study), indent=1))
-    tables = report.tables(study.name, scored_rows(study, resources), remarks=remarks(study, resources))
-    _show(tables, output / "table.md", console)
+    tables = report.tables(
+        study.name,
+        scored_rows(study, resources),
+        remarks=remarks(study, resources),
+        baseline=baseline(options.baseline, resources),
+    )
+    show(tables, output / "table", console, options)
 
 
 def show_oracle(study: Study, resources: Resources, console: Console) -> None:
@@ -117,24 +131,79 @@ def show_oracle(study: Study, resources: Resources, console: Console) -> None:
         folder = trained(experiment, resources)
         with progress.scoring(console, f"every checkpoint of {label}", experiment.label_space.task) as watch:
             scored.append((experiment, evaluate_oracle(experiment, folder, resources, watch)))
-    rule = "ORACLE: the targets themselves chose it; an upper bound, no result"
-    tables = report.tables(f"{study.name}: oracle", scored, rule)
-    _show(tables, Path(resources.runs) / study.name / "oracle.md", console)
+    tables = report.tables(f"{study.name}: oracle", scored, ORACLE)
+    show(tables, Path(resources.runs) / study.name / "oracle", console, DEFAULT)
 
 
-def _show(tables: Sequence[report.Table], path: Path, console: Console) -> None:
-    for table in tables:
-        shown = RichTable(title=table.title)
-        for name in table.header():
-            shown.add_column(name, justify="left" if name in report.WORDS else "right")
-        for line in table.lines():
-            shown.add_row(*line)
-        console.print(shown)
-        for note in table.notes:
-            console.print(f"- {note}", highlight=False)
+ORACLE = "ORACLE: the targets themselves chose it; an upper bound, no result"
+"""What tables say of that rule."""
+
+SUFFIXES: dict[Literal["markdown", "latex", "csv"], str] = {"markdown": ".md", "latex": ".tex", "csv": ".csv"}
+"""Of the files that hold a table."""
+
+
+def show(tables: Sequence[report.Table], path: Path, console: Console, options: report.Options) -> None:
+    """Write tables in all forms, whole, to `path` with each form's suffix, and print them in the one asked for.
+
+    What is printed in the form of a file is that file's text and nothing else.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, "\n".join(table.markdown() for table in tables))
-    console.print(f"table: {path}", soft_wrap=True)
+    texts = {form: report.rendered(tables, form, options.calibration) for form in SUFFIXES}
+    files = {form: path.with_name(path.name + suffix) for form, suffix in SUFFIXES.items()}
+    for form, file in files.items():
+        write_whole(file, texts[form])
+    if options.format != "rich":
+        console.print(texts[options.format], markup=False, highlight=False, soft_wrap=True, end="")
+        return
+    for table in tables:
+        _print(console, table.title, table.header(), table.lines())
+        header, lines = table.calibration()
+        if options.calibration and lines:
+            _print(console, f"{table.title}: calibration", header, lines)
+        for note in table.described(options.calibration):
+            console.print(f"- {note}", markup=False, highlight=False)
+    console.print(f"table: {', '.join(map(str, files.values()))}", soft_wrap=True)
+
+
+def _print(console: Console, title: str, header: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
+    shown = RichTable(title=escape(title))
+    for name in header:
+        shown.add_column(escape(name), justify="left" if name in report.WORDS else "right")
+    for line in lines:
+        shown.add_row(*map(escape, line))
+    console.print(shown)
+
+
+def baseline(
+    name: str | None, resources: Resources, folder_of: Callable[[Experiment], RunFolder] | None = None
+) -> report.Baseline | None:
+    """What tables compare with, reading the images behind each row from the run's folder.
+
+    Args:
+        name: of the experiment; None: nothing is compared.
+        resources: resolved.
+        folder_of: the folder of an experiment's rows; by default its own.
+    """
+    if name is None:
+        return None
+
+    @cache
+    def record(path: Path) -> Record:
+        return Record.load(path)
+
+    def tallies(experiment: Experiment, row: Row) -> Tallies | None:
+        variants = [
+            (adaptation.variants.index(row.adaptation)) - len(adaptation.variants)
+            for adaptation in experiment.adaptations
+            if row.adaptation in adaptation.variants
+        ]
+        folder = folder_of(experiment) if folder_of else RunFolder.of(experiment, resources.runs)
+        if row.record is None or not variants or not (folder.path / row.record).exists():
+            return None
+        kept = record(folder.path / row.record)
+        return Tallies.of(kept, experiment.label_space.task, experiment.scored_ids, variants[0])
+
+    return report.Baseline(name, tallies)
 
 
 def scored_rows(study: Study, resources: Resources) -> list[tuple[Experiment, list[Row]]]:

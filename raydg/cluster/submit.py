@@ -32,7 +32,8 @@ def submit(study: Study, resources: Resources, submission: Submission, console: 
         The job's exit status; 0 if it is not followed, 130 after Ctrl-C, which leaves the job running.
 
     Raises:
-        ValueError: resources that would not outlive the job, a tree that Ray would refuse, or no cluster.
+        ValueError: resources that would not outlive the job, a tree that Ray would refuse, no cluster, or
+            one that does not take the job.
     """
     script = job_file(sys.argv[0])
     tree = tree_of(script, submission.tree)
@@ -56,12 +57,15 @@ def submit(study: Study, resources: Resources, submission: Submission, console: 
         environment |= {"py_modules": [str(beside)], "excludes": ["__pycache__"]}
     if submission.pip:
         environment["pip"] = list(submission.pip)
-    client.submit_job(
-        entrypoint=entrypoint(submission, script, tree),
-        submission_id=job,
-        runtime_env=environment,
-        metadata={jobs.FILE: script.relative_to(tree).as_posix(), jobs.COMMAND: submission.command},
-    )
+    try:
+        client.submit_job(
+            entrypoint=entrypoint(submission, script, tree),
+            submission_id=job,
+            runtime_env=environment,
+            metadata={jobs.FILE: script.relative_to(tree).as_posix(), jobs.COMMAND: submission.command},
+        )
+    except RuntimeError as error:
+        raise ValueError(f"the cluster does not take the job: {str(error).strip().splitlines()[-1]}") from None
     _say(console, f"job: {job}")
     if not submission.follow:
         _say(console, jobs.hint(client, job))

@@ -145,6 +145,10 @@ class Jobs:
             yield text
 
 
+def fail(error: Exception) -> None:
+    raise error
+
+
 def details(job: str, status: str = "SUCCEEDED", **more: Any) -> JobDetails:
     return JobDetails(
         type=JobType.SUBMISSION, submission_id=job, status=JobStatus(status), entrypoint="python x.py", **more
@@ -365,6 +369,9 @@ def test_nothing_is_sent_that_is_wrong(
     assert "--runs runs is relative: on the cluster it would lie in a copy" in capsys.readouterr().err
     send(study, tree, monkeypatch, client, "--SGD.lr", "fast", status=1)
     assert "optimizer.lr is 'fast'" in capsys.readouterr().err
+    full: Any = SimpleNamespace(submit_job=lambda **_: fail(RuntimeError("status code 500: Traceback\n  …\nfull")))
+    send(study, tree, monkeypatch, full, status=1)
+    assert capsys.readouterr().err == "error: the cluster does not take the job: full\n"
     (tree / ".gitignore").write_text("jobs/\n")
     send(study, tree, monkeypatch, client, status=1)
     assert "jobs/jöb.py would not be sent" in capsys.readouterr().err

@@ -1,0 +1,354 @@
+"""Runs a study as a benchmark: all trainings that are missing in parallel, then selection by every rule from the same
+trainings, then scores, then a table for each rule. Everything that is done is on disk, so the same command goes on
+after any kill."""
+
+import json
+import runpy
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from rich.console import Console
+
+from raydg import benchmark, report
+from raydg.adaptation import TrainBN
+from raydg.benchmark import Choice, HeldOut, Options, Rule, Space, Trial, choose, label
+from raydg.checkpoint import RunFolder, write_whole
+from raydg.cluster import study as one_by_one
+from raydg.cluster.evaluate import score_targets
+from raydg.cluster.graph import Failed, Part, run_parts
+from raydg.cluster.train import train
+from raydg.evaluation import Row
+from raydg.experiment import Experiment, Study
+from raydg.resources import Resources
+from raydg.selection import Selected
+from raydg.tracking import Tracker
+from raydg.values import encode
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What became of a trial under a rule."""
+
+    choice: Choice
+    rows: tuple[Row, ...]
+    """Of the chosen checkpoint: on the sources' validation splits, the targets and in-domain."""
+    left_out: tuple[int, ...]
+    """Settings that could not be chosen, for a training of theirs is missing."""
+
+
+def run_benchmark(
+    study: Study, resources: Resources, console: Console, options: Options, shown: report.Options
+) -> None:
+    """Train, select, score and print, whatever of it is not done yet.
+
+    Raises:
+        ValueError: what cannot be run at all; or, after everything else is done and shown, the parts that failed.
+    """
+    resources = resources.resolved()
+    rules = options.rules or tuple(dict.fromkeys(e.selection for e in study.experiments))
+    spaces = [search_space(path) for path in options.search_space]
+    trials = benchmark.trials(study.experiments, spaces, options.random_settings)
+    benchmark.check(trials, rules)
+    work = _Work(study, resources, console, rules, bool(options.rules))
+    work.announce(trials)
+    if options.dry_run:
+        for name in work.parts(trials):
+            console.print(f"- {name}", markup=False, highlight=False, soft_wrap=True)
+        return
+    output = Path(resources.runs) / study.name
+    output.mkdir(parents=True, exist_ok=True)
+    write_whole(output / "study.json", json.dumps(encode(study), indent=1))
+    with work:
+        work.run(trials, options.concurrent)
+        for number in range(options.extra_seeds):
+            scores = work.headlines(trials)
+            new = benchmark.trials(benchmark.more_seeds(scores), spaces, options.random_settings)
+            if not new:
+                break
+            several = ", ".join(trial.label for trial in new)
+            console.print(f"extra seeds, round {number + 1}: {several}", markup=False, highlight=False)
+            trials = (*trials, *new)
+            work.run(trials, options.concurrent)
+        tables = work.tables(trials, shown.baseline)
+        if tables:
+            one_by_one.show(tables, output / "benchmark", console, shown)
+            work.attach(output / f"benchmark{suffix}" for suffix in one_by_one.SUFFIXES.values())
+    work.complain()
+
+
+def search_space(path: str) -> Space:
+    """The SPACE of a file of search_spaces/.
+
+    Raises:
+        ValueError: no file, or one without a SPACE.
+    """
+    if not Path(path).is_file():
+        raise ValueError(f"--search-space {path}: there is no such file.")
+    space = runpy.run_path(path).get("SPACE")
+    if not isinstance(space, Mapping) or not space:
+        raise ValueError(f"--search-space {path}: it must define SPACE, domains by the keys of settings.")
+    return space
+
+
+class _Work:
+    """One benchmark on its way: what has ended, and what failed.
+
+    Args:
+        study: what is run.
+        resources: resolved.
+        console: where progress is printed.
+        rules: that choose.
+        named: whether the rules were asked for; else each experiment has its own.
+    """
+
+    def __init__(
+        self, study: Study, resources: Resources, console: Console, rules: Sequence[Rule], named: bool
+    ) -> None:
+        self.study, self.resources, self.console = study, resources, console
+        self.rules, self.named = rules, named
+        self.judged: dict[tuple[Experiment, Rule], Judged] = {}
+        self.ended: set[str] = set()
+        self.failed: dict[str, Failed] = {}
+        # One thread sends everything, so that a slow server delays no training and a file has one writer.
+        self.sender = ThreadPoolExecutor(max_workers=1)
+        self.tracker = Tracker(study, resources.tracking_uri or "", resources.runs)
+
+    def __enter__(self) -> "_Work":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if error[0] is None:
+            self.sender.submit(self.tracker.finish, "FAILED" if self.failed else "FINISHED")
+        self.sender.shutdown(cancel_futures=error[0] is not None)
+
+    def announce(self, trials: Sequence[Trial]) -> None:
+        """Say how much there is to do."""
+        own = {self.folder(setting).path: setting for trial in trials for setting in trial.settings}
+        further = {self.folder(run).path: run for run in self.held_out(trials).runs}
+        done = [path for path, experiment in (own | further).items() if is_trained(experiment, self.resources)]
+        more = f" and {len(further)} with a further domain held out" if further else ""
+        steps = sum(experiment.steps for experiment in (own | further).values())
+        self.console.print(
+            f"{self.study.name}: {len(trials)} experiments and seeds, {len(own)} trainings{more}, {steps:,} steps; "
+            f"{len(done)} trainings are done. Rules: {', '.join(self.rules)}",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
+
+    def folder(self, experiment: Experiment) -> RunFolder:
+        return RunFolder.of(experiment, self.resources.runs)
+
+    def rules_of(self, trial: Trial) -> tuple[Rule, ...]:
+        return tuple(self.rules) if self.named else (trial.experiment.selection,)
+
+    def held_out(self, trials: Sequence[Trial]) -> HeldOut:
+        """The trainings that leave-one-out adds."""
+        if "leave-one-out" not in self.rules:
+            return HeldOut((), {})
+        return HeldOut.of(setting for trial in trials for setting in trial.settings)
+
+    def parts(self, trials: Sequence[Trial]) -> dict[str, Part]:
+        """Every part by name: judgements first, for those that can be run should not wait for further trainings."""
+        train_of: dict[Path, Part] = {}
+        for trial in trials:
+            for number, setting in enumerate(trial.settings):
+                path = self.folder(setting).path
+                which = f", setting {number}" if number else ""
+                name = f"training {label(setting)}{which}"
+                run = partial(_train, setting, self.resources)
+                train_of.setdefault(path, Part(name, run, writes=frozenset({str(path)})))
+        held_out = self.held_out(trials)
+        held_out_parts: list[Part] = []
+        for number, run in enumerate(held_out.runs, start=1):
+            sources = ", ".join(run.sources)
+            name = f"training {run.name} on {sources}, scored on {', '.join(run.targets)}, seed {run.seed} (#{number})"
+            call = partial(_train_and_score, run, self.resources)
+            held_out_parts.append(Part(name, call, writes=frozenset({str(self.folder(run).path)})))
+        judgements = []
+        for trial in trials:
+            paths = [self.folder(setting).path for setting in trial.settings]
+            own = frozenset(train_of[path].name for path in paths)
+            for rule in self.rules_of(trial):
+                after, judges = own, {}
+                if rule == "leave-one-out":
+                    judges = {n: held_out.of_experiment(setting) for n, setting in enumerate(trial.settings)}
+                    places = {path.path: n for n, path in enumerate(map(self.folder, held_out.runs))}
+                    asked = {self.folder(run).path for of in judges.values() for run in of.values()}
+                    after = own | {held_out_parts[places[path]].name for path in asked}
+                single = after if len(trial.settings) == 1 else frozenset()
+                judgements.append(
+                    Part(
+                        name=f"{trial.label}: {rule}",
+                        run=partial(_judge, trial, rule, judges, self.resources),
+                        after=after,
+                        needs=single,
+                        writes=frozenset(map(str, paths)),
+                    )
+                )
+        return {part.name: part for part in (*judgements, *train_of.values(), *held_out_parts)}
+
+    def run(self, trials: Sequence[Trial], concurrent: int | None) -> None:
+        """Run the parts that have not ended yet."""
+        parts = {name: part for name, part in self.parts(trials).items() if name not in self.ended | self.failed.keys()}
+        over = self.ended | self.failed.keys()
+        left = [
+            Part(part.name, part.run, part.after - over, part.needs - self.ended, part.writes)
+            for part in parts.values()
+            if not part.needs & self.failed.keys()
+        ]
+        by_name: dict[str, tuple[Trial, Rule]] = {}
+        for trial in trials:
+            by_name |= {f"{trial.label}: {rule}": (trial, rule) for rule in self.rules_of(trial)}
+        started, total = time.monotonic(), len(left)
+        done = 0
+
+        def ended(part: Part, result: object) -> None:
+            nonlocal done
+            done += 1
+            self.ended.add(part.name)
+            note = ""
+            if isinstance(result, Judged):
+                trial, rule = by_name[part.name]
+                self.judged[trial.experiment, rule] = result
+                note = f": step {result.choice.selected.step}"
+                note += f" of setting {result.choice.setting}" if len(trial.settings) > 1 else ""
+                note += f"; settings {', '.join(map(str, result.left_out))} not trained" if result.left_out else ""
+                if rule == trial.experiment.selection:
+                    self.sender.submit(self._send_scores, trial.settings[result.choice.setting], result.rows)
+            elif isinstance(result, Experiment):
+                self.sender.submit(self._send_training, result)
+            seconds = time.monotonic() - started
+            self.console.print(
+                f"[{done}/{total}, {seconds:.0f} s] {part.name}{note}", markup=False, highlight=False, soft_wrap=True
+            )
+
+        self.failed |= run_parts(left, self.resources, ended, concurrent)
+
+    def _send_training(self, experiment: Experiment) -> None:
+        with self.tracker.following(experiment, self.folder(experiment)):
+            pass  # whatever is in the folder is sent when the block ends
+
+    def _send_scores(self, experiment: Experiment, rows: Sequence[Row]) -> None:
+        judged = [row for row in rows if row.role in ("target", "in-domain")]
+        self.tracker.log_targets(experiment, self.folder(experiment), judged)
+
+    def attach(self, files: Iterable[Path]) -> None:
+        """Send files to the study's run."""
+        for file in files:
+            self.sender.submit(self.tracker.log_file, None, file)
+
+    def headlines(self, trials: Sequence[Trial]) -> dict[Experiment, float]:
+        """The score of every trial that was judged, by the first rule."""
+        found = {}
+        for trial in trials:
+            judged = self.judged.get((trial.experiment, self.rules_of(trial)[0]))
+            if judged:
+                found[trial.experiment] = benchmark.headline(trial.experiment, judged.rows)
+        return found
+
+    def tables(self, trials: Sequence[Trial], baseline: str | None) -> list[report.Table]:
+        """A table, or several, for each rule; what was not judged has empty cells."""
+        made: list[report.Table] = []
+        most = max(len(trial.settings) for trial in trials)
+        among = f", among {most} settings" if most > 1 else ""
+        for rule in self.rules if self.named else (None,):
+            scored, folders = [], {}
+            for trial in trials:
+                judged = self.judged.get((trial.experiment, rule or trial.experiment.selection))
+                scored.append((trial.experiment, judged.rows if judged else ()))
+                if judged:
+                    folders[trial.experiment] = self.folder(trial.settings[judged.choice.setting])
+            if not folders:
+                continue
+            against = one_by_one.baseline(baseline, self.resources, folders.__getitem__)
+            title = f"{self.study.name}, {rule}" if rule else self.study.name
+            text = f"{benchmark.RULES[rule]}{among}" if rule else None
+            made += report.tables(title, scored, text, against)
+        return made
+
+    def complain(self) -> None:
+        """Say what failed.
+
+        Raises:
+            ValueError: something did.
+        """
+        for name, failed in self.failed.items():
+            if failed.defect:
+                self.console.print(f"{name}\n{failed.defect}", markup=False, highlight=False, soft_wrap=True)
+        if self.failed:
+            lines = "\n".join(f"- {name}: {failed.message}" for name, failed in self.failed.items())
+            raise ValueError(
+                f"{len(self.failed)} parts of {self.study.name!r} did not end well; the others are done. The same "
+                f"command tries these again:\n{lines}"
+            )
+
+
+def is_trained(experiment: Experiment, resources: Resources) -> bool:
+    """Whether a training has come to its end."""
+    checkpoints = RunFolder.of(experiment, resources.runs).checkpoints()
+    return bool(checkpoints) and checkpoints[-1].step == experiment.steps
+
+
+def _train(experiment: Experiment, resources: Resources) -> Experiment:
+    """Train to the end; what is returned says whose record can be sent."""
+    train(experiment, resources)
+    return experiment
+
+
+def _train_and_score(experiment: Experiment, resources: Resources) -> Experiment:
+    """Train to the end, and score every checkpoint on the domains that were held out."""
+    train(experiment, resources)
+    every_checkpoint(experiment, resources, "leave-one-out")
+    return experiment
+
+
+def every_checkpoint(
+    experiment: Experiment, resources: Resources, rule: Literal["oracle", "leave-one-out"]
+) -> list[Row]:
+    """Target rows of all checkpoints of the last stage, by the method's own inference without adaptation."""
+    folder = RunFolder.of(experiment, resources.runs)
+    plain = replace(experiment, inferences=None, adaptations=(TrainBN(),), in_domain_splits=None)
+    rows = []
+    for checkpoint in folder.results(experiment):
+        rows += score_targets(plain, folder, Selected(step=checkpoint.step, rule=rule, score=None), resources)
+    return rows
+
+
+def _judge(trial: Trial, rule: Rule, judges: Mapping[int, Mapping[str, Experiment]], resources: Resources) -> Judged:
+    """Choose a setting and a checkpoint, and score it in all the trial's ways.
+
+    Args:
+        trial: whose settings are trained, or not.
+        rule: that chooses.
+        judges: for leave-one-out, by setting and source, the training that is scored on that source.
+        resources: resolved.
+    """
+    rows: dict[int, list[Row]] = {}
+    for number, setting in enumerate(trial.settings):
+        if not all(is_trained(run, resources) for run in (setting, *judges.get(number, {}).values())):
+            continue
+        folder = RunFolder.of(setting, resources.runs)
+        if rule == "oracle":
+            rows[number] = every_checkpoint(setting, resources, rule)
+        elif rule == "leave-one-out":
+            rows[number] = [
+                row
+                for source, run in judges[number].items()
+                for row in every_checkpoint(run, resources, rule)
+                if row.domain == source
+            ]
+        else:
+            rows[number] = folder.validation_rows(setting)
+    choice = choose(rule, trial.experiment, rows)
+    chosen, step = trial.settings[choice.setting], choice.selected.step
+    folder = RunFolder.of(chosen, resources.runs)
+    on_sources = [r for r in folder.validation_rows(chosen) if r.step == step and r.role == "source-validation"]
+    judged = score_targets(chosen, folder, choice.selected, resources)
+    left_out = tuple(number for number in range(len(trial.settings)) if number not in rows)
+    return Judged(choice, (*on_sources, *judged), left_out)
