@@ -6,8 +6,9 @@ at all.
     metrics.jsonl                        one line per step: losses, learning rate, seconds; and one per checkpoint with
                                          what its method measures, if anything
     targets.jsonl                        one line per score on a target or in-domain, after selection
-    choosing.jsonl                       likewise on what settings of adaptations are chosen by: the sources' validation
+    choosing/*.jsonl                     likewise on what settings of adaptations are chosen by: the sources' validation
                                          splits or the development domain
+    analysis.jsonl                       one line per checkpoint and domain, for curves; nothing selects by it
     records/*.npz                        the counts of every image behind such lines; in a folder of that name the parts
                                          of an evaluation that is not done
     checkpoints/step_000100/
@@ -149,7 +150,11 @@ class RunFolder:
 
     @property
     def choosing(self) -> Path:
-        return self.path / "choosing.jsonl"
+        return self.path / "choosing"
+
+    @property
+    def analysis(self) -> Path:
+        return self.path / "analysis.jsonl"
 
     @property
     def records(self) -> Path:

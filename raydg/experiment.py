@@ -19,6 +19,7 @@ from raydg.optimization import Optimizer, Poly, Schedule
 from raydg.plan import Sampling
 from raydg.protocol import Protocol, Resized, WholeImage
 from raydg.seeds import fold
+from raydg.spelling import spelled
 from raydg.values import Value, conform, encode, fingerprint, hints, subclasses
 
 Selection = Literal["source-validation", "development", "last"]
@@ -460,18 +461,28 @@ def override(experiment: Experiment, key: str, value: Any) -> Experiment:
     """The experiment with one field set, addressed by path (`stages.0.method.inner_lr`) or class (`MLDG.inner_lr`).
 
     Args:
-        value: of the field's type, or text as typed on a command line (`0.1`, `none`, `[64, 128]`, `pooled`).
+        value: of the field's type, or text as typed on a command line (`0.1`, `none`, `[64, 128]`, `pooled`), or, where
+            the field holds a value, its code (`IaBN(0.2)`).
 
     Raises:
         ValueError: the key matches no field or several, or the value does not fit.
+    """
+    setting = setting_of(experiment, key)
+    return _replaced(experiment, setting.path.split("."), parse(value, setting.hint, setting.path))
+
+
+def setting_of(experiment: Experiment, key: str) -> Setting:
+    """The one field that a path or class names.
+
+    Raises:
+        ValueError: the key matches no field, with names near it, or several.
     """
     matches = [setting for setting in settings(experiment) if key in setting.keys]
     if len(matches) > 1:
         raise ValueError(f"{key!r} is ambiguous: it could be {', '.join(match.path for match in matches)}.")
     if not matches:
         raise ValueError(_no_such_setting(experiment, key))
-    (setting,) = matches
-    return _replaced(experiment, setting.path.split("."), parse(value, setting.hint, setting.path))
+    return matches[0]
 
 
 def override_study(study: Study, key: str, value: Any) -> Study:
@@ -512,6 +523,11 @@ def parse(value: Any, hint: Any, path: str) -> Any:
     """
     if not isinstance(value, str) or hint is str:
         return conform(value, hint, path)
+    if isinstance(hint, type) and issubclass(hint, Value):
+        try:
+            return spelled(value, hint)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
     try:
         return conform(_spelled(value), hint, path)
     except ValueError:  # `1.1` spells a number, but is also a version of SqueezeNet

@@ -1,5 +1,5 @@
-"""The command line of a job file, `python jobs/NAME.py train|evaluate|oracle|table|list|study`: every setting is a
-typed flag. `submit` before a command sends it to a Ray cluster.
+"""The command line of a job file, `python jobs/NAME.py train|evaluate|sweep|oracle|table|list|study`: every setting is
+a typed flag. `submit` before a command sends it to a Ray cluster.
 
 A flag is named by class and field (`--MLDG.inner-lr 0.01`), or by path where an experiment holds several of that class
 (`--stages.0.optimizer.lr 0.01`); its help is the field's docstring. In a study it sets the field in every experiment
@@ -26,8 +26,11 @@ from raydg.errors import readable_errors
 from raydg.experiment import Experiment, Setting, Study, override_all, settings
 from raydg.overview import overview
 from raydg.resources import Resources
+from raydg.search import Search
 from raydg.submission import FINGERPRINT, Submission, split
 from raydg.values import Value, describe
+
+DEFAULT_SEARCH = Search()
 
 
 def main(
@@ -103,6 +106,18 @@ def main(
         bound.__doc__ = run.__doc__
         return bound
 
+    def searching(
+        spaces: Annotated[
+            tyro.conf.Positional[tuple[str, ...]],
+            tyro.conf.arg(metavar="SPACE.py...", help="Files of search_spaces/, or of yours."),
+        ],
+        search: Annotated[Search, tyro.conf.arg(name="")] = DEFAULT_SEARCH,
+        arguments: Annotated[Arguments, tyro.conf.arg(name="")] = Arguments(),
+    ) -> None:
+        started(sweep, arguments, search, spaces)
+
+    searching.__doc__ = sweep.__doc__
+
     description = (
         f"{study.name}: {len(study.experiments)} experiments. Flags set a field in every experiment that has it. "
         "`submit COMMAND --address URL …` sends a command to a Ray cluster; `submit --help` says how."
@@ -112,6 +127,7 @@ def main(
         made = {name: command(run) for name, run in usual.items()}
         made |= {"table": command_with(table, report.Options)}
         made |= {"study": command_with(run_study, benchmark.Options, report.Options)}
+        made |= {"sweep": searching}
         made |= {name: command(run) for name, run in (commands or {}).items()}
         tyro.extras.subcommand_cli_from_dict(made, prog=prog, args=args, description=description)
 
@@ -193,6 +209,17 @@ def run_study(
     from raydg.cluster.benchmark import run_benchmark
 
     run_benchmark(study, resources, console, options, shown)
+
+
+def sweep(study: Study, resources: Resources, console: Console, search: Search, spaces: Sequence[str]) -> None:
+    """Search for settings: files of search_spaces/ say which, data that may select says how good they are.
+
+    The experiments that --only, --targets and --seeds leave are the folds of every trial. `--search optuna --scheduler
+    asha --trials 40` is a usual start; a sweep that was interrupted goes on when it is run again.
+    """
+    from raydg.cluster.sweep import sweep_study
+
+    sweep_study(study, resources, console, search, spaces)
 
 
 def restricted(study: Study, only: Sequence[str], targets: Sequence[str]) -> Study:

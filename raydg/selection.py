@@ -2,17 +2,20 @@
 worth. Pure functions.
 
 Targets are judged only after a checkpoint was selected, so no rule takes rows that know about them. `select_oracle`
-does: it stands apart, and labels what it returns.
+does: it stands apart, and labels what it returns. What a search for settings maximises is a `SelectionScore`, which is
+made of rows that may select and of nothing else.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, stdev
-from typing import Literal
+from typing import Any, Literal, NoReturn
+from weakref import WeakSet
 
 from raydg.adaptation import TrainBN
 from raydg.evaluation import Row
+from raydg.experiment import Experiment
 from raydg.types import Task
 from raydg.values import Value, conform
 
@@ -192,6 +195,110 @@ def select_leave_one_out(
     if missing := sorted(set(sources) - {row.domain for row in rows}):
         raise ValueError(f"No training without {', '.join(missing)} was scored on it: train and score it first.")
     return replace(select_oracle(rows, task, classes=classes), rule="leave-one-out")
+
+
+class SelectionScore:
+    """What a setting is worth by data that may choose it: the one thing that a sweep maximises.
+
+    `selection_score` makes one of rows on the sources' validation splits or the development domain, and `mean_score`
+    makes one of several. There is no other way: the class cannot be called, subclassed, copied, pickled or changed, and
+    an instance that was made around its builders has no `percent`.
+
+    Raises:
+        Leak: whenever one is made otherwise.
+    """
+
+    __slots__ = ("__weakref__", "_criterion", "_percent")
+
+    def __new__(cls, *_: Any, **__: Any) -> NoReturn:
+        raise Leak("A SelectionScore cannot be made of a number: selection_score makes it, of rows that may select.")
+
+    def __init_subclass__(cls, **_: Any) -> NoReturn:
+        raise Leak("SelectionScore has no subclasses: they could hold what no evaluator has counted.")
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise Leak(f"SelectionScore.{name} cannot be set: a score is what was counted.")
+
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        raise Leak("A SelectionScore is neither copied nor sent: send its rows, and make it of them again.")
+
+    @property
+    def percent(self) -> float:
+        """The score."""
+        self._require_genuine()
+        return self._percent
+
+    @property
+    def criterion(self) -> "Decisive":
+        """Role of the rows that it was made of."""
+        self._require_genuine()
+        return self._criterion
+
+    def _require_genuine(self) -> None:
+        if self not in _GENUINE:
+            raise Leak("This SelectionScore was made around its builders: nothing was counted for it.")
+
+    def __repr__(self) -> str:
+        return f"SelectionScore({self.percent:.2f} by {self.criterion})"
+
+
+Decisive = Literal["source-validation", "development"]
+"""Roles of the rows that may decide by their score."""
+
+_GENUINE: WeakSet[SelectionScore] = WeakSet()
+
+
+def selection_score(
+    experiment: Experiment, rows: Sequence[Row], criterion: Decisive, adaptation: str = SOURCE_STATISTICS
+) -> SelectionScore:
+    """What one checkpoint of an experiment is worth: the mean over the domains of role `criterion` of their scores.
+
+    Args:
+        experiment: whose sources and development domain the rows must be of, whatever role they claim.
+        rows: of one step, one inference and the adaptation labelled `adaptation`.
+
+    Raises:
+        Leak: a row has the role target, in-domain or analysis, or is of another domain than its role says.
+        ValueError: rows of several steps, or what `select` refuses.
+    """
+    conform(criterion, Decisive, "criterion")
+    _require_unseen_targets(rows)
+    for row in rows:
+        legal = experiment.sources if row.role == "source-validation" else (experiment.development,)
+        if row.domain not in legal:
+            raise Leak(
+                f"The row of {row.domain!r} at step {row.step} claims the role {row.role!r}, which {experiment.name!r} "
+                f"gives to {', '.join(map(str, legal))}: only these may decide."
+            )
+    if len(steps := sorted({row.step for row in rows})) > 1:
+        raise ValueError(f"The rows are of the steps {', '.join(map(str, steps))}: a score is of one checkpoint.")
+    selected = select(rows, criterion, experiment.label_space.task, adaptation, experiment.scored_ids)
+    assert selected.score is not None  # only "last" looks at none
+    return _genuine(selected.score, criterion)
+
+
+def mean_score(scores: Sequence[SelectionScore]) -> SelectionScore:
+    """The mean of what folds or seeds of one setting are worth.
+
+    Raises:
+        Leak: something that is no SelectionScore.
+        ValueError: no score, or scores by different criteria.
+    """
+    for score in scores:
+        if type(score) is not SelectionScore:
+            raise Leak(f"{score!r} is no SelectionScore: a sweep averages nothing else.")
+    criteria = sorted({score.criterion for score in scores})
+    if len(criteria) != 1:
+        raise ValueError(f"Scores by {', '.join(criteria) or 'no criterion'}: there must be at least one, all by one.")
+    return _genuine(fmean(score.percent for score in scores), scores[0].criterion)
+
+
+def _genuine(percent: float, criterion: Decisive) -> SelectionScore:
+    score = object.__new__(SelectionScore)
+    object.__setattr__(score, "_percent", percent)
+    object.__setattr__(score, "_criterion", criterion)
+    _GENUINE.add(score)
+    return score
 
 
 def _require_one_way(rows: Sequence[Row], adaptation: str) -> None:

@@ -34,6 +34,7 @@ from raydg.evaluation import Row
 from raydg.experiment import Experiment, Study, settings
 from raydg.licence import commercial_use
 from raydg.prediction import ImagePredictor, find_checkpoint
+from raydg.trials import Trial, text
 from raydg.types import Task
 from raydg.values import Value, encode, fingerprint
 
@@ -208,7 +209,10 @@ class Tracker:
         self._try(lambda: self._send_new(experiment, folder, state))
 
     def _send_new(self, experiment: Experiment, folder: RunFolder, state: "_Sent") -> None:
-        run = self.run_of(experiment)
+        self._send_to(self.run_of(experiment), experiment, folder, state)
+
+    def _send_to(self, run: str, experiment: Experiment, folder: RunFolder, state: "_Sent") -> None:
+        """Send what a run lacks of a folder's record."""
         if state.step is None:
             history = self.client.get_metric_history(run, "train/loss")
             state.step = max((metric.step for metric in history), default=-1)
@@ -268,6 +272,74 @@ class _Sent:
         self.step: int | None = None
         self.measured = -1
         self.checkpoints: set[int] = set()
+
+
+class SweepTracker(Tracker):
+    """The MLflow runs of one sweep, beside those of its study: parent = sweep, child = trial, grandchild = fold or seed
+    where a trial has several; a trial that goes on does so in its run.
+
+    A child has the trial's settings as parameters and what it reported as `selection/score`, and, with one fold, the
+    record of that training under the names that every training has.
+
+    Args:
+        study: whose MLflow experiment it is in.
+        sweep: names the parent run.
+        uri: MLflow tracking server or store.
+        runs: folder of the runs.
+    """
+
+    def __init__(self, study: Study, sweep: str, uri: str, runs: str | Path) -> None:
+        super().__init__(study, uri, runs)
+        self.sweep = sweep
+        self._sent: dict[str, _Sent] = {}
+        self._told: dict[str, int] = {}
+
+    def log_trial(self, trial: Trial, folds: Sequence[tuple[str, Experiment, RunFolder]]) -> None:
+        """Send what is new of a trial, and of its folds, each with its name."""
+        self._try(lambda: self._send_trial(trial, folds))
+
+    def end(self, files: Sequence[Path]) -> None:
+        """Attach files to the sweep's run, and mark it as ended."""
+
+        def send() -> None:
+            with self._opening:
+                parent = self._run((self.study.name, self.sweep), None)
+            for path in files:
+                self.client.log_artifact(parent, str(path))
+            self.client.set_terminated(parent)
+
+        self._try(send)
+
+    def _send_trial(self, trial: Trial, folds: Sequence[tuple[str, Experiment, RunFolder]]) -> None:
+        name = ", ".join(f"{key.rpartition('.')[2]} {text(value)}" for key, value in trial.settings)
+        identity = fingerprint([[key, value] for key, value in trial.settings])
+        with self._opening:
+            parent = self._run((self.study.name, self.sweep), None)
+            only = folds[0][1] if len(folds) == 1 else None
+            run = self._run((self.study.name, self.sweep, identity, name), parent, only)
+        if run not in self._told:
+            for key, value in trial.settings:
+                self.client.log_param(run, key, str(value))
+            history = self.client.get_metric_history(run, "selection/score")
+            self._told[run] = max((metric.step for metric in history), default=-1)
+        new = [(step, score) for step, score in trial.reports if step > self._told[run]]
+        self._log_metrics(run, [Metric("selection/score", score, _now(), step) for step, score in new])
+        self._told[run] = max([self._told[run], *(step for step, _ in new)])
+        runs = [run]
+        for fold, experiment, folder in folds:
+            if len(folds) > 1:
+                with self._opening:
+                    runs.append(self._run((self.study.name, self.sweep, identity, name, fold), run, experiment))
+            if folder.path.exists():
+                self._send_to(runs[-1], experiment, folder, self._sent.setdefault(runs[-1], _Sent()))
+        for each in runs:
+            self.client.set_tag(each, "raydg.trial", trial.state)
+            if trial.state != "running":
+                self.client.set_terminated(each, TRIAL_STATUS[trial.state])
+
+
+TRIAL_STATUS = {"finished": "FINISHED", "stopped": "KILLED", "diverged": "FAILED", "failed": "FAILED"}
+"""How a trial's run ends, in MLflow's words."""
 
 
 def checkpoint_of_run(location: str, download: str | Path, uri: str | None = None) -> Checkpoint:

@@ -17,6 +17,7 @@ from raydg.optimization import SGD
 from raydg.overview import code
 from raydg.plan import Sampling
 from raydg.resources import Resources
+from raydg.search import Search
 
 PLAIN = Experiment(
     name="ERM",
@@ -236,3 +237,44 @@ def test_a_value_as_code_says_what_differs_from_its_defaults() -> None:
     assert code(ResNet(50, stem="3x3", weights="own.pth"), hidden=("weights",)) == "ResNet(50, stem='3x3')"
     assert code(DeepLabV3Plus(SmallNet(8), 8)) == "DeepLabV3Plus(SmallNet(width=8), output_stride=8)"
     assert code(ERM(trains="decoder")) == "ERM(trains='decoder')"
+
+
+def test_sweep_takes_files_and_how_to_search_beside_what_every_command_takes(
+    runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[Any, ...]] = []
+    stand_in: Any = ModuleType("raydg.cluster.sweep")
+    stand_in.sweep_study = lambda study, resources, console, search, files: seen.append((study, search, files))
+    monkeypatch.setitem(sys.modules, "raydg.cluster.sweep", stand_in)
+    flags = [
+        "--only",
+        "MLDG",
+        "--trials",
+        "7",
+        "--scheduler",
+        "asha",
+        "--Stage.steps",
+        "9",
+        "--criterion",
+        "development",
+    ]
+    main(STUDY, args=["sweep", "a.py", "b.py", *flags])
+    ((study, search, files),) = seen
+    assert [(e.name, e.steps) for e in study.experiments] == [("MLDG", 9)] and files == ("a.py", "b.py")
+    assert search == Search(trials=7, scheduler="asha", criterion="development")
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--trials", "0"], "error: Search.trials is 0: it must be None or 1 or more.\n"),
+        (["--hours", "-1"], "error: Search.hours is -1.0: it must be None or above 0.\n"),
+    ],
+)
+def test_a_bad_budget_ends_with_one_message(
+    runs: Runs, capsys: pytest.CaptureFixture[str], flags: list[str], message: str
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(STUDY, args=["sweep", "a.py", *flags])
+    assert ended.value.code == 1
+    assert capsys.readouterr().err == message

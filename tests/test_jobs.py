@@ -3,6 +3,9 @@
 import importlib.util
 import json
 import re
+import shlex
+import sys
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from itertools import cycle
 from pathlib import Path
@@ -14,6 +17,7 @@ import pytest
 import torch
 import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
+from rich.console import Console
 
 from raydg.adaptation import TrainBN
 from raydg.augmentation import Transform
@@ -21,11 +25,15 @@ from raydg.checkpoint import RunFolder, read_metrics
 from raydg.domains import catalogue, object_world, street_world
 from raydg.domains.dataset import Dataset
 from raydg.domains.labels import CITYSCAPES_19, IDD_LEVEL1, PACS_7, SYNTHIA_16, LabelSpace
-from raydg.experiment import Experiment, Study, override_study, settings
+from raydg.experiment import Experiment, Study
+from raydg.job import main
 from raydg.licence import Licence, commercial_use
 from raydg.loop import begin_stage, build_network, in_process_feed, train
-from raydg.methods import Extended, Method, Objective, PinTheMemory
+from raydg.methods import CORAL, IRM, Extended, GroupDRO, Method, Objective, PinTheMemory, VREx
 from raydg.models import Architecture, HRNet, MiT, Network, SmallNet
+from raydg.resources import Resources
+from raydg.search import Search, Sweep, swept
+from raydg.search import load as load_space
 from raydg.shards import prepare_domains
 from raydg.submission import HEAD_TRACKING_URI
 from raydg.values import decode, encode
@@ -257,14 +265,37 @@ def test_two_steps_of_a_jobs_experiments_train(job: str, experiment: Experiment,
 
 
 @named(SEARCH_SPACES)
-def test_every_key_of_a_search_space_is_a_setting_of_its_job_and_takes_what_is_sampled(path: Path) -> None:
-    study = study_of(ROOT / "jobs" / path.name)
-    known = {key for experiment in study.experiments for setting in settings(experiment) for key in setting.keys}
-    for key, domain in load(path).SPACE.items():
-        assert key in known, f"{key} is no setting of {study.name}"
-        for value in domain.sample(size=5, random_state=0):
-            changed = override_study(study, key, value)
-            assert {s.value for e in changed.experiments for s in settings(e) if key in s.keys} == {value}
+def test_a_search_space_fits_the_experiments_that_its_docstring_sweeps(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Sweep] = []
+
+    def sweep_study(study: Study, _: Resources, __: Console, search: Search, files: Sequence[str]) -> None:
+        assert files == (f"search_spaces/{path.name}",)
+        seen.append(swept(study, load_space(path), search))
+
+    stand_in: Any = ModuleType("raydg.cluster.sweep")
+    stand_in.sweep_study = sweep_study
+    monkeypatch.setitem(sys.modules, "raydg.cluster.sweep", stand_in)
+    commands = re.findall(r"^    python jobs/(\w+).py (sweep .*)$", load(path).__doc__ or "", re.MULTILINE)
+    for job, arguments in commands:
+        main(study_of(ROOT / "jobs" / f"{job}.py"), args=shlex.split(arguments))
+    assert len(seen) == len(commands)
+    if not commands:  # a method that no job has
+        methods = {"coral": CORAL(site="context"), "group_dro": GroupDRO(), "irm": IRM(), "vrex": VREx()}
+        study = study_of(ROOT / "jobs" / "quickstart.py")
+        stage = replace(study.experiments[0].stages[0], method=methods[path.stem])
+        experiment = replace(study.experiments[0], stages=(stage,))
+        seen.append(swept(replace(study, experiments=(experiment,)), load_space(path), Search()))
+    adapts = path.stem in ("iabn", "seg_ttt", "tent", "tta")
+    assert all(sweep.objective.trains != adapts for sweep in seen)
+
+
+@named(SEARCH_SPACES)
+def test_a_search_spaces_docstring_has_a_line_for_every_key(path: Path) -> None:
+    module = load(path)
+    said = re.findall(r"^\|[^|]+\| `([\w.]+)` \|[^|]+\|$", module.__doc__ or "", re.MULTILINE)
+    assert said == list(module.SPACE)
 
 
 def ray_schema() -> dict:

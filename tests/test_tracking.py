@@ -24,7 +24,8 @@ from raydg.methods import ERM
 from raydg.models import DeepLabV3Plus, SmallNet
 from raydg.optimization import SGD
 from raydg.plan import Sampling
-from raydg.tracking import Tracker, checkpoint_of_run, row_metrics
+from raydg.tracking import SweepTracker, Tracker, checkpoint_of_run, row_metrics
+from raydg.trials import Trial
 
 # MLflow's own mappers ask SQLAlchemy for what 2.1 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")
@@ -322,3 +323,49 @@ def test_a_run_leads_back_to_its_checkpoint(store: Path, tmp_path: Path) -> None
     (tmp_path / "download").mkdir()
     found = checkpoint_of_run(f"mlflow:{run}", tmp_path / "download", uri)
     assert found.step == 10 and found.path.is_relative_to(tmp_path / "download") and found.network() is not None
+
+
+def test_a_sweep_is_a_tree_of_sweep_trial_and_fold_that_goes_on_where_it_was(store: Path, tmp_path: Path) -> None:
+    study = study_of("swept")
+    uri, given = f"sqlite:///{store / 'mlflow.db'}", (("SGD.lr", 0.25), ("Poly.power", None))
+    folds = []
+    for seed in (0, 1):
+        experiment = replace(EXPERIMENT, seed=seed, targets=())
+        folder = RunFolder(tmp_path / f"seed{seed}").open(experiment)
+        write_steps(folder, range(4))
+        folds.append((f"seed {seed}", experiment, folder))
+    first = SweepTracker(study, "sweep-1", uri, store)
+    first.log_trial(Trial(settings=given, reports=((2, 10.0),)), folds)
+    write_steps(folds[1][2], range(4, 6))
+    second = SweepTracker(study, "sweep-1", uri, store)  # a new driver
+    done = Trial(settings=given, reports=((2, 10.0), (4, 30.0)), state="stopped")
+    second.log_trial(done, folds)
+    second.log_trial(Trial(settings=(("SGD.lr", 0.5),), reports=((2, 5.0),), state="finished"), folds[:1])
+    second.end([])
+
+    runs = runs_of(study, store)
+    assert set(runs) == {"sweep-1", "lr 0.25, power None", "seed 0", "seed 1", "lr 0.5"}
+    parents = {name: run.data.tags.get("mlflow.parentRunId") for name, run in runs.items()}
+    ids = {name: run.info.run_id for name, run in runs.items()}
+    assert parents == {
+        "sweep-1": None,
+        "lr 0.25, power None": ids["sweep-1"],
+        "lr 0.5": ids["sweep-1"],
+        "seed 0": ids["lr 0.25, power None"],
+        "seed 1": ids["lr 0.25, power None"],
+    }
+    assert {name: run.info.status for name, run in runs.items()} == {
+        "sweep-1": "FINISHED",
+        "lr 0.25, power None": "KILLED",
+        "seed 0": "KILLED",
+        "seed 1": "KILLED",
+        "lr 0.5": "FINISHED",
+    }
+    trial = runs["lr 0.25, power None"]
+    assert trial.data.params == {"SGD.lr": "0.25", "Poly.power": "None"}
+    assert history(second, trial.info.run_id, "selection/score") == {2: [10.0], 4: [30.0]}
+    assert list(history(second, ids["seed 1"], "train/loss")) == list(range(6))
+    # With one fold the trial's run is the training's, under the names that every training has.
+    alone = runs["lr 0.5"].data
+    assert list(history(second, ids["lr 0.5"], "train/loss")) == list(range(4))
+    assert (alone.params["SGD.lr"], alone.params["stages.0.steps"]) == ("0.5", "10")

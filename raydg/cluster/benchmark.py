@@ -269,7 +269,7 @@ class _Work:
             against = one_by_one.baseline(baseline, self.resources, folders.__getitem__)
             title = f"{self.study.name}, {rule}" if rule else self.study.name
             text = f"{benchmark.RULES[rule]}{among}" if rule else None
-            made += report.tables(title, scored, text, against)
+            made += report.tables(title, scored, text, baseline=against)
         return made
 
     def complain(self) -> None:

@@ -379,6 +379,7 @@ class _Lines:
             self.lines = {_asks(row): to_lines([row]) for row in from_lines(there)}
         self.lines |= {_asks(row): to_lines([row]) for row in rows}
         self.text = "".join(self.lines.values())
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(self.path, self.text)
 
 
@@ -398,8 +399,11 @@ class Question:
 
     @property
     def file(self) -> Path:
-        """Where its rows are written down; those that choose stand apart from those that are read afterwards."""
-        return self.way.folder.choosing if self.rows[0].role in SELECTING else self.way.folder.targets
+        """Where its rows are written down; those that choose stand apart from those that are read afterwards, in a file
+        of each question's own, since the trials of a sweep score at once."""
+        if self.rows[0].role not in SELECTING:
+            return self.way.folder.targets
+        return self.way.folder.choosing / f"{fingerprint(encode(self.rows))[:32]}.jsonl"
 
     def address(self, weights: Sequence[str], experiment: Experiment) -> str:
         """What decides the counts, in 64 hexadecimal digits: weights, images, and every setting between them."""

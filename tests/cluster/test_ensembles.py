@@ -189,7 +189,9 @@ def test_a_choice_is_made_with_the_selected_checkpoint(judged, resources, prepar
     assert found.score == pytest.approx(means[best])
     assert (told[-1].name, told[-1].images, told[-1].total) == (choice.label, 18, 18)
     assert not folder.targets.exists()  # nothing of a target was read for it
-    assert {(row.role, row.step) for row in read_rows(folder.choosing)} == {("source-validation", BEST[0])}
+    assert {(row.role, row.step) for file in folder.choosing.iterdir() for row in read_rows(file)} == {
+        ("source-validation", BEST[0])
+    }
 
     rows = evaluate(choosing, folder, resources)
     assert [row.adaptation for row in rows] == ["t-BN", "IaBN(instance_weight=0.3)", choice.label]
