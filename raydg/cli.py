@@ -7,6 +7,7 @@ Only the standard library is imported here; a command imports what it needs when
 import argparse
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raydg.errors import readable_errors
@@ -31,8 +32,9 @@ def main(args: Sequence[str] | None = None) -> None:
     _add_predict(commands)
     _add_export(commands)
     _add_studies(commands)
-
     _add_jobs(commands)
+    _add_report(commands)
+    _add_register(commands)
     given = vars(parser.parse_args(args))
     with readable_errors():
         given.pop("run")(**given)
@@ -173,6 +175,46 @@ def _add_jobs(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
         if name == "logs":
             parser.add_argument("--follow", action="store_true", help="go on until the job ends, and return its status")
         parser.set_defaults(run=run)
+
+
+def _add_report(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    about = "write one HTML page of a study that was evaluated: tables, charts, pictures, settings, licences, cost"
+    parser = commands.add_parser("report", help=about, description=about)
+    parser.add_argument("study", help="folder of the study, beside those of its runs: runs/NAME")
+    parser.add_argument("--out", metavar="FILE", help="the page (default: report.html in the study's folder)")
+    parser.add_argument("--data", default="data", help="folder or URI of the prepared domains (default: %(default)s)")
+    parser.add_argument(
+        "--pictures",
+        type=int,
+        default=4,
+        metavar="N",
+        help="images of every target that each way predicts, 0 for none (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--analysis",
+        action="store_true",
+        help="score every checkpoint on sources and targets, for curves; what it finds can select nothing",
+    )
+    parser.add_argument("--embedding", action="store_true", help="draw a t-SNE of the networks' features")
+    parser.add_argument("--device", default="cpu", help="where networks run: cpu, cuda, cuda:1 (default: %(default)s)")
+    parser.add_argument(
+        "--tracking-uri",
+        metavar="URI",
+        help="MLflow server or store whose run of the study the page is attached to (default: mlflow.db beside the "
+        "runs, if it is there)",
+    )
+    parser.set_defaults(run=report)
+
+
+def _add_register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    about = (
+        "put a model into MLflow's registry with its generalisation card: of a study, what its selection scores best"
+    )
+    parser = commands.add_parser("register", help=about, description=about)
+    _add_way(parser)
+    parser.add_argument("--name", required=True, help="of the registered model; it gets a new version")
+    parser.add_argument("--data", default="data", help="folder or URI of the prepared domains (default: %(default)s)")
+    parser.set_defaults(run=register)
 
 
 def _add_way(parser: argparse.ArgumentParser) -> None:
@@ -375,6 +417,56 @@ def stop_job(address: str | None, job: str) -> None:
     print(f"{name} {f'had ended: {found.status}' if ended else jobs.stop(client, name).status}")
 
 
+def report(
+    study: str,
+    out: str | None,
+    data: str,
+    pictures: int,
+    analysis: bool,
+    embedding: bool,
+    device: str,
+    tracking_uri: str | None,
+) -> None:
+    """Write the page of a study; see raydg.page. Ray is not started."""
+    from raydg import page
+    from raydg.cluster.study import selected_rows
+
+    _require_device(device)
+    folder, path = Path(study), Path(out) if out else Path(study) / "report.html"
+    evidence = page.gather(folder, data, selected_rows)
+    if analysis:
+        page.analyse(evidence, data, device, watch=print)
+    page.write(evidence, path, pictures, embedding, device, watch=print)
+    print(f"report: {path}")
+    store = folder.absolute().parent / "mlflow.db"
+    if evidence.study is not None and (tracking_uri or store.is_file()):
+        from raydg.tracking import attach
+
+        attach(evidence.study, tracking_uri or f"sqlite:///{store}", folder.absolute().parent, path)
+
+
+def register(name: str, data: str, **way: Any) -> None:
+    """Register a model with its card; see raydg.registering."""
+    from contextlib import ExitStack
+
+    from raydg import registering, tracking
+    from raydg.cluster.study import selected_rows
+
+    location = way["checkpoint"]
+    with ExitStack() as stack:
+        if registering.is_study(location):
+            chosen = registering.of_study(location, data, selected_rows)
+        else:
+            checkpoint = stack.enter_context(_checkpoint(way))
+            by_rule = checkpoint.path != Path(location).absolute()
+            chosen = registering.of_checkpoint(checkpoint, data, selected_rows, by_rule)
+        predictor = _predictor(chosen.checkpoint, way, "cpu")
+        uri = way["tracking_uri"] or registering.store_beside(chosen.checkpoint)
+        version = tracking.register(predictor, name, chosen.card(predictor), chosen.experiment, uri)
+    where = uri or "MLflow's default store"
+    print(f"{predictor} → {name}, version {version}, in {where}")
+
+
 @contextmanager
 def _checkpoint(way: Mapping[str, Any]) -> "Iterator[Checkpoint]":
     """The checkpoint that the command line names; one of MLflow's artifacts is there as long as the block runs."""
@@ -409,8 +501,15 @@ def _predictor(
     adaptation = None if way["adaptation"] is None else spelled(way["adaptation"], Adaptation)
     inference = None if way["inference"] is None else spelled(way["inference"], Inference)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    _require_device(device)
+    return ImagePredictor(checkpoint, adaptation, inference, way["domain"], device, attention, others)
+
+
+def _require_device(device: str) -> None:
+    """Raise a ValueError if torch cannot use a device."""
+    import torch
+
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:  # the latter where torch was built without that kind of device
         raise ValueError(f"--device {device} cannot be used: {str(error).splitlines()[0]}") from None
-    return ImagePredictor(checkpoint, adaptation, inference, way["domain"], device, attention, others)

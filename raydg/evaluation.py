@@ -226,6 +226,8 @@ class Row(Value):
     """Confidence of the predictions; None for validation, which counts hits alone."""
     record: str | None = None
     """File with the counts of every image (`raydg.records.Record`), below the run's folder."""
+    loss: float | None = None
+    """Mean of -log of the true class's probability over all that counts, where it was measured: see raydg.analysis."""
     cost: Cost | None = field(default=None, compare=False)
     """Time of a prediction; two rows are equal whatever they took."""
 

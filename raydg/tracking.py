@@ -400,6 +400,90 @@ def export(predictor: ImagePredictor, out: str | Path) -> None:
         _save(predictor, Path(out))
 
 
+def attach(study: Study, uri: str, runs: str | Path, path: Path) -> None:
+    """Attach a file to the run of a study, which is made if it was never tracked; faults are warnings."""
+    tracker = Tracker(study, uri, runs)
+    tracker.log_file(None, path)
+    tracker.finish()
+
+
+DESCRIPTION = 5000
+"""Characters that MLflow keeps of a version's description."""
+
+
+def register(predictor: ImagePredictor, name: str, card: str, experiment: Experiment, uri: str | None = None) -> str:
+    """Put a model into MLflow's registry, as a new version of `name` with its card.
+
+    Model and card are artifacts of the run that tracked the training, or of one that is made for them; the card is the
+    version's description too, cut where MLflow must.
+
+    Args:
+        predictor: what is registered, as `export` writes it.
+        name: of the registered model.
+        card: Markdown.
+        experiment: what was trained.
+        uri: MLflow server or store; None: MLflow's own default.
+
+    Returns:
+        The version's number.
+
+    Raises:
+        ValueError: MLflow refuses, or an adaptation that cannot be exported.
+    """
+    client = MlflowClient(uri)
+    way = predictor.way()
+    place = f"model-{fingerprint(way)[:12]}"
+    try:
+        run = client.get_run(_run_of_training(client, experiment, uri))
+        with tempfile.TemporaryDirectory(prefix="raydg_") as folder:
+            export(predictor, Path(folder) / place)
+            try:
+                client.get_registered_model(name)
+            except MlflowException:
+                client.create_registered_model(name)
+            client.log_artifacts(run.info.run_id, str(Path(folder) / place), place)
+        client.log_text(run.info.run_id, card, f"{place}/card.md")
+        cut = card if len(card) <= DESCRIPTION else f"{card[: DESCRIPTION - 30]}\n\n… the rest is in card.md"
+        tags = {
+            "raydg.fingerprint": experiment.fingerprint(),
+            "raydg.training": experiment.training_fingerprint(),
+            "raydg.adaptation": predictor.adaptation.label,
+            "raydg.inference": predictor.inference.label,
+            "raydg.selection": experiment.selection,
+            "raydg.commercial_use": commercial_use(predictor.checkpoint.licences()),
+        }
+        source = f"{run.info.artifact_uri}/{place}"
+        version = client.create_model_version(name, source, run.info.run_id, tags=tags, description=cut)
+    except MlflowException as fault:
+        where = uri or "MLflow's default store (--tracking-uri names another)"
+        raise ValueError(f"{name!r} cannot be registered in {where}: {str(fault).splitlines()[0]}") from None
+    return str(version.version)
+
+
+def _run_of_training(client: MlflowClient, experiment: Experiment, uri: str | None) -> str:
+    """The run that tracked a training, else a new one in an MLflow experiment of its name."""
+    every = [each.experiment_id for each in client.search_experiments()]
+    query = f"tags.`raydg.training` = '{experiment.training_fingerprint()}'"
+    found = client.search_runs(every, query, max_results=1)
+    if found:
+        return found[0].info.run_id
+    known = client.get_experiment_by_name(experiment.name)
+    if known:
+        at = known.experiment_id
+    elif uri and uri.startswith("sqlite:///"):  # which would put artifacts into the current directory
+        beside = Path(uri.removeprefix("sqlite:///")).parent / "artifacts"
+        at = client.create_experiment(experiment.name, artifact_location=str(beside))
+    else:
+        at = client.create_experiment(experiment.name)
+    tags = {
+        "raydg.fingerprint": experiment.fingerprint(),
+        "raydg.training": experiment.training_fingerprint(),
+    }
+    run = client.create_run(at, tags=tags, run_name=f"{experiment.name}, seed {experiment.seed}").info.run_id
+    client.set_terminated(run)
+    return run
+
+
 def _save(predictor: ImagePredictor, out: Path) -> None:
     # Only here: MLflow takes seconds to import its models, and tracking does not need them.
     from mlflow import pyfunc

@@ -1,22 +1,29 @@
 """A small prepared street world that every test may read, and an experiment on it that takes a second."""
 
+import io
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
 import boto3
 import pytest
+import torch
 from moto.server import ThreadedMotoServer
+from rich.console import Console
 
+from raydg import loop
 from raydg.adaptation import IaBN, TargetNorm, TrainBN
 from raydg.augmentation import Augmentation, HorizontalFlip, RandomScaleCrop
+from raydg.checkpoint import RunFolder
 from raydg.domains import catalogue, street_world
 from raydg.domains.labels import CITYSCAPES_19
-from raydg.experiment import Experiment, Stage
+from raydg.experiment import Experiment, Stage, Study
 from raydg.methods import ERM
 from raydg.models import DeepLabV3Plus, SmallNet
 from raydg.optimization import SGD
 from raydg.plan import Sampling
+from raydg.resources import Resources
 from raydg.shards import prepare_domains
 
 SOURCES, DEVELOPMENT, TARGET = ("street/noon", "street/dusk", "street/rain"), "street/fog", "street/night"
@@ -76,3 +83,21 @@ def s3(object_store: str) -> str:
     client = boto3.client("s3", endpoint_url=f"http://{object_store}", region_name="us-east-1")
     client.create_bucket(Bucket=bucket)
     return f"s3://{bucket}?endpoint_override={object_store}&scheme=http&region=us-east-1"
+
+
+@pytest.fixture(scope="session")
+def evaluated(prepared: str, experiment: Experiment, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a study of two trainings, one with a name that HTML must not see, trained and evaluated."""
+    # Only here: tests that need no study shall not wait for Ray to be imported.
+    from raydg.cluster.evaluate import evaluate
+    from raydg.cluster.study import show_table
+
+    resources = Resources(workers=0, data=prepared, runs=str(tmp_path_factory.mktemp("evaluated")))
+    slow = replace(experiment, name="slow", stages=(replace(experiment.stages[0], optimizer=SGD(0.01)),))
+    study = Study(name="two", experiments=(replace(experiment, name='<i>&"tiny"'), slow))
+    for each in study.experiments:
+        folder = RunFolder.of(each, resources.runs).open(each)
+        loop.train(each, folder, loop.in_process_feed(prepared), prepared, torch.device("cpu"))
+        evaluate(each, folder, resources)
+    show_table(study, resources, Console(file=io.StringIO()))
+    return Path(resources.runs) / study.name

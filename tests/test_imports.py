@@ -106,6 +106,7 @@ import raydg.domains.catalogue, raydg.domains.street_world, raydg.domains.object
 import raydg.shards, raydg.evaluation, raydg.selection, raydg.experiment, raydg.resources
 import raydg.assembly, raydg.scoring, raydg.checkpoint, raydg.loop, raydg.report, raydg.job
 import raydg.frames, raydg.products, raydg.prediction, raydg.exported, raydg.spelling, raydg.submission
+import raydg.analysis, raydg.charts, raydg.page, raydg.registering
 """)
 
 
@@ -122,7 +123,10 @@ raise SystemExit(f"imported {heavy}" if heavy else 0)
     "arguments",
     [
         ["--help"],
-        *([command, "--help"] for command in ("prepare", "world", "predict", "export", "jobs")),
+        *(
+            [command, "--help"]
+            for command in ("prepare", "world", "predict", "export", "jobs", "report", "register", "studies")
+        ),
         ["jobs", "stop", "--help"],
     ],
 )

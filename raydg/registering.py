@@ -1,0 +1,167 @@
+"""Which model of a study is registered, and its generalisation card: what it was trained on, how it was chosen, and
+what it is worth where nobody trained it.
+
+The choice reads what may select and nothing else: sources' validation or the development domain. Targets appear on the
+card, which is written after the choice.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from raydg import report
+from raydg.checkpoint import Checkpoint, RunFolder
+from raydg.experiment import Experiment
+from raydg.licence import commercial_use
+from raydg.overview import code
+from raydg.page.evidence import STUDY, Judged, SelectedRows, gather
+from raydg.prediction import ImagePredictor
+from raydg.resources import Resources
+from raydg.selection import Selected, select
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A checkpoint that is to be registered, and what is known of it."""
+
+    checkpoint: Checkpoint
+    experiment: Experiment
+    """As the study has it: what judges it may differ from what its checkpoint was written with."""
+    judged: tuple[Judged, ...]
+    """Its experiment with every seed of the study, or alone; empty where its run's folder is not there."""
+    selected: Selected | None
+    """By which rule it was chosen among its run's checkpoints; None where it was given, not chosen."""
+    compared: int = 1
+    """Experiments that the selection score compared."""
+
+    def card(self, predictor: ImagePredictor) -> str:
+        """The generalisation card, in Markdown, of what `predictor` does with the checkpoint."""
+        experiment, way = self.experiment, predictor.way()
+        licences = self.checkpoint.licences()
+        scored_steps = {judged.rows[0].step for judged in self.judged if judged.rows}
+        facts = {
+            "method": ", then ".join(code(stage.method) for stage in experiment.stages),
+            "network": code(experiment.model),
+            "predicts by": f"{predictor.inference.label}, {predictor.adaptation.label} "
+            f"(sees {predictor.adaptation.sees})",
+            "classes": f"{experiment.label_space.name}, scores over {report.averaged(experiment)}",
+            "sources": ", ".join(experiment.source_names),
+            "training": f"{experiment.steps:,} steps of {experiment.batch_size} images, seed {experiment.seed}, "
+            f"checkpoint of step {self.checkpoint.step}",
+            "selection": self._selection(),
+            "images are shown": experiment.scored_protocol.label,
+            "commercial use": commercial_use(licences),
+            "fingerprint": f"experiment {experiment.fingerprint()}, training {experiment.training_fingerprint()}, "
+            f"weights {way['weights_sha256']}",
+        }
+        parts = [
+            f"# Generalisation card: {experiment.name}",
+            "\n".join(f"- **{name}**: {text}" for name, text in facts.items()),
+            "## Unseen domains",
+            self._scores(predictor, scored_steps),
+            "## Licences",
+            "\n".join(f"- {each.of}: {each.terms} Commercial use: {each.commercial_use}." for each in licences)
+            or "None is recorded.",
+            "A score holds for the domains in the table; others may be worse. No legal advice.",
+        ]
+        return "\n\n".join(parts) + "\n"
+
+    def _selection(self) -> str:
+        if self.selected is None:
+            return "this checkpoint was given, not chosen"
+        score = "" if self.selected.score is None else f", score {self.selected.score:.2f}"
+        best = f"; the best of {self.compared} experiments by that score" if self.compared > 1 else ""
+        return f"{self.selected.rule}{score}{best}; targets decided nothing"
+
+    def _scores(self, predictor: ImagePredictor, scored_steps: set[int]) -> str:
+        """The table of this way to predict, over all seeds."""
+        inference, adaptation = predictor.inference.label, predictor.adaptation.label
+        kept = [
+            (
+                replace(judged.experiment, adaptations=(predictor.adaptation,), inferences=(predictor.inference,)),
+                [
+                    row
+                    for row in judged.rows
+                    if row.role == "source-validation" or (row.inference, row.adaptation) == (inference, adaptation)
+                ],
+            )
+            for judged in self.judged
+        ]
+        own = next((judged for judged in self.judged if judged.experiment.seed == self.experiment.seed), None)
+        if own is None or not own.rows or own.rows[0].step != self.checkpoint.step:
+            return "This checkpoint was not scored on a target: run `evaluate`."
+        scored = [(experiment, rows) for experiment, rows in kept if any(row.role == "target" for row in rows)]
+        if not scored:
+            return f"{adaptation} with {inference} was not scored on a target: run `evaluate` with it."
+        return report.table("Scores", scored).markdown()
+
+
+def of_study(folder: str | Path, data: str, selected_rows: SelectedRows) -> Candidate:
+    """The checkpoint of a study with the best selection score.
+
+    Experiments without a checkpoint are left out.
+
+    Raises:
+        ValueError: none is trained, or scores do not compare: other sources, classes or rules, or the rule "last",
+            which has none.
+    """
+    evidence = gather(Path(folder), data, selected_rows)
+    trained = [judged for judged in evidence.judged if judged.folder.validation_rows(judged.experiment)]
+    if not trained:
+        raise ValueError(f"No experiment of {folder} has a validated checkpoint: run `train` first.")
+    if len({_judges_by(judged.experiment) for judged in trained}) > 1:
+        folders = "\n".join(f"  {judged.folder.path}: {judged.label}" for judged in trained)
+        raise ValueError(
+            f"The selection scores of {folder} do not compare, for its experiments differ in sources, classes or "
+            f"selection rule. Register one of its runs:\n{folders}"
+        )
+    chosen = [(judged, _selected(judged.experiment, judged.folder)) for judged in trained]
+    if len(chosen) > 1 and chosen[0][1].score is None:
+        raise ValueError(
+            f"The experiments of {folder} select by 'last', which has no score to compare: register one of its runs."
+        )
+    best, selected = max(chosen, key=lambda each: each[1].score or 0.0)
+    alike = [j for j in evidence.judged if replace(j.experiment, seed=best.experiment.seed) == best.experiment]
+    checkpoint = best.folder.checkpoint_at(selected.step)
+    return Candidate(checkpoint, best.experiment, tuple(alike), selected, len(trained))
+
+
+def of_checkpoint(checkpoint: Checkpoint, data: str, selected_rows: SelectedRows, chosen: bool) -> Candidate:
+    """A checkpoint, with what its run's folder says of it.
+
+    Args:
+        checkpoint: of a run, or of one that is elsewhere.
+        data: folder of the prepared domains.
+        selected_rows: as in `gather`.
+        chosen: whether the run's rule chose it.
+    """
+    experiment, folder = checkpoint.experiment, RunFolder(checkpoint.path.parents[1])
+    if not folder.metrics.is_file() and not folder.targets.is_file():
+        return Candidate(checkpoint, experiment, (), None)
+    rows = selected_rows(experiment, Resources(data=data, runs=str(folder.path.parent)).resolved())
+    judged = Judged(experiment, folder, tuple(rows))
+    return Candidate(checkpoint, experiment, (judged,), _selected(experiment, folder) if chosen else None)
+
+
+def is_study(location: str) -> bool:
+    """Whether a folder is that of a study."""
+    return (Path(location) / STUDY).is_file()
+
+
+def store_beside(checkpoint: Checkpoint) -> str | None:
+    """The MLflow store in the folder of the runs, where there is one; None: MLflow's own default."""
+    runs = checkpoint.path.parents[2]
+    return f"sqlite:///{runs / 'mlflow.db'}" if (runs / "mlflow.db").is_file() else None
+
+
+def _judges_by(experiment: Experiment) -> tuple:
+    """What selection scores must have in common."""
+    judge: Sequence[str] | str | None = (
+        experiment.development if experiment.selection == "development" else tuple(sorted(set(experiment.sources)))
+    )
+    return experiment.selection, judge, experiment.label_space, experiment.scored_classes, experiment.evaluation_size
+
+
+def _selected(experiment: Experiment, folder: RunFolder) -> Selected:
+    rows = folder.validation_rows(experiment)
+    return select(rows, experiment.selection, experiment.label_space.task, classes=experiment.scored_ids)
