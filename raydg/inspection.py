@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from raydg.domains.labels import LabelSpace
-from raydg.report import paint
+from raydg.pictures import paint
 from raydg.shards import Manifest, PreparedDomain, Sample
 from raydg.shards.manifest import MANIFEST
 from raydg.storage import Location, Place

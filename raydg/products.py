@@ -19,7 +19,7 @@ from raydg.experiment import Experiment
 from raydg.frames import Frame
 from raydg.inspection import overlay
 from raydg.methods import DMG, Averaged, Method, PinTheMemory
-from raydg.report import paint
+from raydg.pictures import paint
 
 if TYPE_CHECKING:
     from raydg.prediction import Prediction

@@ -115,10 +115,11 @@ class Difference(Value):
     @property
     def definition(self) -> str:
         """How the interval came about, for tables."""
+        n = self.num_seeds
         over = (
             "images of each domain, for there is one seed: what another seed would give is not in the interval"
-            if self.num_seeds == 1
-            else f"the {self.num_seeds} seeds, and of every domain its images"
+            if n == 1
+            else f"the {n} seeds, which show {n - 1}/{n} of the variance of seeds, and the images of each domain"
         )
         return (
             f"[a, b] is the {100 * self.level:g} % percentile interval of a paired bootstrap of {self.resamples} "

@@ -11,7 +11,7 @@ from rich.console import Console
 from raydg.cli import main
 from raydg.domains.labels import IGNORE
 from raydg.inspection import CELL, HEAD, LINE, MARGIN, OVERLAY, contact_sheet, find, histogram, inspect, spread
-from raydg.report import paint
+from raydg.pictures import paint
 from raydg.storage import Place
 
 

@@ -29,7 +29,7 @@ from raydg.experiment import Experiment, Study
 from raydg.job import main
 from raydg.licence import Licence, commercial_use
 from raydg.loop import begin_stage, build_network, in_process_feed, train
-from raydg.methods import CORAL, IRM, Extended, GroupDRO, Method, Objective, PinTheMemory, VREx
+from raydg.methods import CORAL, IRM, Extended, GroupDRO, Method, MixStyle, Objective, PinTheMemory, VREx
 from raydg.models import Architecture, HRNet, MiT, Network, SmallNet
 from raydg.resources import Resources
 from raydg.search import Search, Sweep, swept
@@ -178,6 +178,7 @@ def shrunk(experiment: Experiment) -> Experiment:
     for source in experiment.sources:
         named[source] = named.get(source) or next(world)
     network = small_network(experiment.model)
+    covariances = 2 if isinstance(experiment.stages[-1].method, CORAL) else 1
     smallest = 1 if experiment.stages[0].method.smallest_forward == "one domain" else len(experiment.sources)
     return replace(
         experiment,
@@ -190,7 +191,7 @@ def shrunk(experiment: Experiment) -> Experiment:
         stages=tuple(replace(stage, steps=2, method=brief(stage.method)) for stage in experiment.stages),
         sampling=replace(
             experiment.sampling,
-            images_per_domain=-(-network.minimum_batch // smallest),
+            images_per_domain=max(-(-network.minimum_batch // smallest), covariances),
             episodes_per_step=min(2, experiment.sampling.episodes_per_step),
         ),
         augmentation=replace(
@@ -210,8 +211,13 @@ def shrunk(experiment: Experiment) -> Experiment:
 
 
 def brief(method: Method) -> Method:
-    """The method; a memory is filled from two batches."""
-    return replace(method, initial_batches=2) if isinstance(method, PinTheMemory) else method
+    """The method; a memory is filled from two batches, and styles are mixed at a site of the small network."""
+    match method:
+        case PinTheMemory():
+            return replace(method, initial_batches=2)
+        case MixStyle():
+            return replace(method, sites=("before_block2",))
+    return method
 
 
 def small_network(model: Architecture) -> Architecture:

@@ -33,10 +33,10 @@ from raydg.methods.memory import Remembering
 from raydg.models import Classifier, SmallNet
 from raydg.optimization import SGD
 from raydg.overview import code
+from raydg.pictures import paint
 from raydg.plan import Sampling
 from raydg.prediction import ImagePredictor, find_checkpoint, predict
 from raydg.products import default, legal
-from raydg.report import paint
 from raydg.scoring import predict as scored
 from raydg.spelling import spelled
 from raydg.storage import Place

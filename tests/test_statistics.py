@@ -179,7 +179,7 @@ def test_verdicts_are_counted() -> None:
     made = [Difference(difference=(low + high) / 2, low=low, high=high, **kind) for low, high in ends]
     assert WinTieLoss.of(made) == WinTieLoss(wins=3, ties=2, losses=2)
     assert str(WinTieLoss.of(made)) == "3/2/2"
-    assert "2 seeds, and of every domain its images" in made[0].definition
+    assert "the 2 seeds, which show 1/2 of the variance of seeds, and the images" in made[0].definition
 
 
 @pytest.mark.parametrize(

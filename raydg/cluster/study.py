@@ -5,20 +5,16 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
-from itertools import product
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-import torch
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
 
 from raydg import progress, report
-from raydg.adaptation import batches
-from raydg.calibration import Calibration
 from raydg.checkpoint import RunFolder, write_whole
+from raydg.cluster.drawing import draw_reliability, draw_target
 from raydg.cluster.evaluate import (
     alone,
     decided,
@@ -29,7 +25,6 @@ from raydg.cluster.evaluate import (
     plan,
     recorded,
     selection,
-    target_splits,
     together,
     ways_of,
 )
@@ -38,15 +33,10 @@ from raydg.evaluation import Row
 from raydg.experiment import Ensemble, Experiment, Study
 from raydg.records import Record
 from raydg.resources import Resources
-from raydg.scoring import at_size, fit, shown
 from raydg.selection import Chosen
-from raydg.shards import PreparedDomain, Sample
 from raydg.statistics import Tallies
 from raydg.tracking import Tracker
 from raydg.values import encode
-
-PICTURES = 4
-"""Rows of a picture grid."""
 
 DEFAULT = report.Options()
 """A table as it is shown unless flags say otherwise."""
@@ -90,7 +80,7 @@ def evaluate_study(study: Study, resources: Resources, console: Console) -> None
         path = output / f"{target.replace('/', '-')}.png"
         draw_target(study, target, resources, path)
         reliability = output / f"{target.replace('/', '-')}-reliability.png"
-        drawn = draw_reliability(study, target, resources, reliability)
+        drawn = draw_reliability(scored_rows(study, resources), target, reliability)
         for picture in (path, reliability) if drawn else (path,):
             tracker.log_file(None, picture)
             console.print(f"picture: {picture}", soft_wrap=True)
@@ -98,7 +88,9 @@ def evaluate_study(study: Study, resources: Resources, console: Console) -> None
     for suffix in SUFFIXES.values():
         tracker.log_file(None, output / f"table{suffix}")
     tracker.finish()
-    console.print(f"MLflow UI: mlflow ui --backend-store-uri {resources.tracking_uri}", soft_wrap=True)
+    uri = resources.tracking_uri or ""
+    served = uri.startswith(("http://", "https://"))
+    console.print(f"MLflow UI: {uri if served else f'mlflow ui --backend-store-uri {uri}'}", soft_wrap=True)
 
 
 def show_table(study: Study, resources: Resources, console: Console, options: report.Options = DEFAULT) -> None:
@@ -307,85 +299,6 @@ def trained(experiment: Experiment, resources: Resources) -> RunFolder:
             "run `train` first."
         )
     return folder
-
-
-def draw_target(study: Study, target: str, resources: Resources, path: Path) -> None:
-    """A grid of image | truth | predictions of every experiment's first seed in every way, on evenly spread images."""
-    shown = {e.name: e for e in reversed(study.experiments) if target in e.targets}
-    experiments = list(reversed(shown.values()))
-    space = experiments[0].label_space
-    domain = PreparedDomain.open(resources.data, space, target)
-    split = target_splits(experiments[0], domain)[-1]
-    count = domain.num_samples(split)
-    positions = np.unique(np.linspace(0, count - 1, min(PICTURES, count)).round().astype(int))
-    samples = [domain.read(split, int(position)) for position in positions]
-    columns = [report.Column("image", [sample.image for sample in samples])]
-    if space.task == "segmentation":
-        columns.append(report.Column("truth", [report.paint(np.asarray(sample.label), space) for sample in samples]))
-    else:
-        columns[0] = report.Column("image", columns[0].pictures, [space.classes[int(s.label)] for s in samples])
-    for experiment in experiments:
-        columns += _prediction_columns(experiment, target, samples, resources)
-    report.picture_grid(columns, path)
-
-
-def draw_reliability(study: Study, target: str, resources: Resources, path: Path) -> bool:
-    """Reliability diagrams of every experiment on a target in every way, over its seeds and orders together.
-
-    Returns:
-        Whether there was anything to draw: a way to predict may be defined on sources only.
-    """
-    found: dict[str, Calibration] = {}
-    for experiment, rows in scored_rows(study, resources):
-        several = len(experiment.scored_inferences) > 1
-        for row in rows:
-            if row.role == "target" and row.domain == target and row.calibration:
-                way = f"{row.inference}, " if several else ""
-                title = f"{experiment.name}, {way}{row.adaptation}"
-                calibration = row.calibration.only(experiment.scored_ids)
-                found[title] = found[title] + calibration if title in found else calibration
-    if found:
-        report.reliability_diagrams(found, path)
-    return bool(found)
-
-
-def _prediction_columns(
-    experiment: Experiment, target: str, samples: Sequence[Sample], resources: Resources
-) -> Iterator[report.Column]:
-    """What an experiment predicts on a target, in each of its ways; the samples are one batch where an adaptation sees
-    a batch, and the whole stream where it keeps its state. An adaptation with variants shows the last.
-
-    A protocol that cuts the image gives way to that of validation, for pictures show all of it.
-    """
-    folder = trained(experiment, resources)
-    selected = selection(experiment, folder)
-    ways = ways_of(experiment, folder, selected, decided(experiment, folder, selected, resources.data))
-    space, protocol = experiment.label_space, experiment.scored_protocol
-    protocol = experiment.validation_protocol if protocol.cuts else protocol
-    domain = PreparedDomain.open(resources.data, space, target)
-    inferences = [i for i in experiment.scored_inferences if i.predicts(experiment.source_names, target)]
-    for inference, (member, label) in product(inferences, ways):
-        adaptation = member.adaptation
-        network = folder.checkpoint_at(member.step).network(resources.device, inference, target)
-        device, dtype = next(network.parameters()).device, next(network.parameters()).dtype
-        predictor = adaptation.predictor(network)
-        if adaptation.needs_fit:
-            fit(predictor, domain, target_splits(experiment, domain), adaptation, protocol, device, dtype)
-        sizes = [protocol.size(*sample.image.shape[:2]) for sample in samples]
-        predicted: dict[int, torch.Tensor] = {}
-        for positions in batches(sizes, adaptation, experiment.seed, 0):
-            images = shown([samples[i].image for i in positions], protocol, device, dtype)
-            predicted |= zip(positions, protocol.predict(predictor, images)[-1].split(1), strict=True)
-        way = f"{inference.label}, " if len(inferences) > 1 else ""
-        title = f"{experiment.name}, {way}{label or adaptation.variants[-1]}"
-        ordered = [predicted[i] for i in range(len(samples))]
-        if space.task == "segmentation":
-            sizes = [sample.image.shape[:2] for sample in samples]
-            maps = [at_size(p, size).argmax(1)[0].cpu().numpy() for p, size in zip(ordered, sizes, strict=True)]
-            yield report.Column(title, [report.paint(map_, space) for map_ in maps])
-        else:
-            captions = [f"{space.classes[int(p.argmax(1))]} {float(p.max()):.0%}" for p in ordered]
-            yield report.Column(title, [sample.image for sample in samples], captions)
 
 
 def _labelled(study: Study) -> Iterator[tuple[Experiment, str]]:

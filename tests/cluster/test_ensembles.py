@@ -14,12 +14,14 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from raydg import loop, report, scoring
+from raydg import loop, scoring
 from raydg.adaptation import Adaptation, Choice, IaBN, Predictor, TrainBN
 from raydg.calibration import Calibration
 from raydg.checkpoint import RunFolder, read_rows
+from raydg.cluster import drawing
+from raydg.cluster.drawing import draw_reliability, draw_target
 from raydg.cluster.evaluate import decide, evaluate, evaluate_ensemble, score_selecting, selection
-from raydg.cluster.study import draw_reliability, draw_target, remarks, scored_rows, selected_rows, show_table
+from raydg.cluster.study import remarks, scored_rows, selected_rows, show_table
 from raydg.evaluation import Confusion, Row
 from raydg.experiment import Ensemble, Experiment, Study
 from raydg.progress import Scored
@@ -287,11 +289,11 @@ def test_tables_and_pictures_show_choices_and_ensembles(judged, resources, prepa
     assert row.confusion == expected
 
     grids, diagrams = [], []
-    monkeypatch.setattr(report, "picture_grid", lambda columns, path: grids.append(columns))
-    monkeypatch.setattr(report, "reliability_diagrams", lambda found, path: diagrams.append(found))
+    monkeypatch.setattr(drawing, "picture_grid", lambda columns, path: grids.append(columns))
+    monkeypatch.setattr(drawing, "reliability_diagrams", lambda found, path: diagrams.append(found))
     draw_target(study, "street/night", resources, tmp_path / "grid.png")
     assert [column.title for column in grids[0]][2:] == [f"tiny, {label}" for label in labels]
-    assert draw_reliability(study, "street/night", resources, tmp_path / "reliability.png")
+    assert draw_reliability(scored_rows(study, resources), "street/night", tmp_path / "reliability.png")
     assert list(diagrams[0]) == [f"{name}, {label}" for name in found for label in labels]
 
 
@@ -310,13 +312,9 @@ def test_a_choice_that_lacks_scores_is_left_out_of_tables(judged, resources) -> 
 def test_a_fleet_counts_an_ensemble_and_a_choice_as_one_process_does(judged, resources, tmp_path) -> None:
     choice = Choice(candidates=WEIGHTS, on="source-validation")
     members = seeds_of(replace(judged, choices=(choice,)))
-    fleet = replace(resources, workers=1, scorers=2)
+    alone = replace(resources, runs=str(shutil.copytree(resources.runs, tmp_path / "alone")))
     try:
-        rows = evaluate_ensemble(members, fleet)
+        rows = evaluate_ensemble(members, replace(resources, workers=1, scorers=2))
     finally:
         ray.shutdown()
-    for each in members:
-        RunFolder.of(each, resources.runs).choosing.unlink()
-    for folder in [*Path(resources.runs).glob("tiny-ensemble-of-3-*"), *Path(resources.runs).glob("*/records")]:
-        folder.rename(tmp_path / f"aside-{folder.parent.name}-{folder.name}")
-    assert evaluate_ensemble(members, resources) == rows and len(rows) == 3
+    assert evaluate_ensemble(members, alone) == rows and len(rows) == 3

@@ -14,8 +14,10 @@ from raydg import loop, report
 from raydg.adaptation import TrainBN
 from raydg.augmentation import Augmentation, Resize
 from raydg.checkpoint import RunFolder, read_metrics
+from raydg.cluster import drawing
+from raydg.cluster.drawing import draw_reliability, draw_target
 from raydg.cluster.evaluate import evaluate, evaluate_oracle
-from raydg.cluster.study import draw_reliability, draw_target, selected_rows, show_oracle, show_table
+from raydg.cluster.study import scored_rows, selected_rows, show_oracle, show_table
 from raydg.domains import catalogue, object_world
 from raydg.domains.labels import PACS_7
 from raydg.evaluation import Confusion, Row
@@ -236,20 +238,20 @@ def test_a_split_that_trained_is_no_in_domain_score(dmg, folder, resources, monk
 def test_pictures_and_tables_show_every_way(dmg, folder, resources, tmp_path, monkeypatch) -> None:
     evaluate(dmg, folder, resources)
     grids = []
-    monkeypatch.setattr(report, "picture_grid", lambda columns, path: grids.append(columns))
+    monkeypatch.setattr(drawing, "picture_grid", lambda columns, path: grids.append(columns))
     both = Study(name="both", experiments=(replace(dmg, inferences=(*(dmg.inferences or ()), KnownDomain())),))
     draw_target(both, TARGET, resources, tmp_path / "grid.png")
     titles = ["DMG, Pred-Ens, t-BN", *(f"DMG, mask of {source}, t-BN" for source in SOURCES)]
     assert [column.title for column in grids[0]] == ["image", *titles]  # no source is known on a target
 
     diagrams = []
-    monkeypatch.setattr(report, "reliability_diagrams", lambda found, path: diagrams.append(found))
-    assert draw_reliability(both, TARGET, resources, tmp_path / "reliability.png")
+    monkeypatch.setattr(drawing, "reliability_diagrams", lambda found, path: diagrams.append(found))
+    assert draw_reliability(scored_rows(both, resources), TARGET, tmp_path / "reliability.png")
     rows = {f"DMG, {row.inference}, t-BN": row for row in evaluate(dmg, folder, resources) if row.role == "target"}
     assert diagrams == [{title: row.calibration for title, row in rows.items()}]
     assert list(rows) == titles
     nowhere = Study(name="none", experiments=(replace(dmg, inferences=(KnownDomain(),)),))
-    assert not draw_reliability(nowhere, TARGET, resources, tmp_path / "reliability.png")
+    assert not draw_reliability(scored_rows(nowhere, resources), TARGET, tmp_path / "reliability.png")
 
     last = replace(dmg, name="last", selection="last")
     study = Study(name="both", experiments=(dmg, last))

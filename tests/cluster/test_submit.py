@@ -386,7 +386,9 @@ def as_a_job(study: Study, monkeypatch: pytest.MonkeyPatch) -> list[Resources]:
     monkeypatch.setattr(session, "start", lambda address: None)
     monkeypatch.setattr(submitted, "check_folders", lambda study, resources: None)
     ran: list[Resources] = []
-    monkeypatch.setattr("raydg.cluster.study.show_table", lambda study, resources, console: ran.append(resources))
+    monkeypatch.setattr(
+        "raydg.cluster.study.show_table", lambda study, resources, console, options: ran.append(resources)
+    )
     return ran
 
 

@@ -272,7 +272,7 @@ import json, raydg.methods, raydg.models
 experiment = decode(Experiment, json.load(open(sys.argv[1])))
 study = Study(name="killed", experiments=(experiment,))
 resources = Resources(workers=0, data=sys.argv[2], runs=sys.argv[3])
-search = Search(trials=4, scheduler="asha", search_seed=1, concurrent=1)
+search = Search(trials=3, scheduler="asha", search_seed=1, concurrent=1)
 sweep_study(study, resources, Console(width=160), search, [sys.argv[4]])
 """
 
@@ -301,17 +301,17 @@ def test_a_sweep_whose_driver_was_killed_goes_on(experiment: Experiment, prepare
     os.killpg(driver.pid, signal.SIGKILL)
     driver.wait()
     before = ledger()
-    assert before and len(before) < 4, (tmp_path / "first.log").read_text()
+    assert before and len(before) < 3, (tmp_path / "first.log").read_text()
     done = {t.settings: t for t in before if t.state == "finished"}
     stamps = {
         path: path.stat().st_mtime_ns for t in done.values() for path in Path(t.folders[0]).rglob("*.safetensors")
     }
 
-    said = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    said = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
     assert said.returncode == 0, said.stdout + said.stderr
     (place,) = (runs / "killed").glob("sweep-*")
     found = json.loads((place / "trials.json").read_text())
-    assert len(found) == 4 and {trial["state"] for trial in found} <= {"finished", "stopped"}
+    assert len(found) == 3 and {trial["state"] for trial in found} <= {"finished", "stopped"}
     assert any(trial["state"] == "finished" and trial["step"] == 6 for trial in found)
     after = {trial.settings: trial for trial in ledger()}
     for settings, trial in done.items():  # finished before the kill: not run again

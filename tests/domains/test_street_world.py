@@ -346,9 +346,9 @@ def tree(root: Path) -> dict[str, bytes]:
 def test_the_files_are_laid_out_as_cityscapes(tmp_path):
     write(tmp_path, ["noon", "snow"], train=2, val=1, seed=4, height=32, width=64)
     expected = set()
-    for domain, (split, frames) in product(("noon", "snow"), (("train", 2), ("val", 1))):
+    for domain, (split, sequence, frames) in product(("noon", "snow"), (("train", 0, 2), ("val", 1, 1))):
         for frame in range(frames):
-            name = f"{domain}/{{}}/{split}/{domain}/{domain}_000000_{frame:06d}_{{}}.png"
+            name = f"{domain}/{{}}/{split}/{domain}/{domain}_{sequence:06d}_{frame:06d}_{{}}.png"
             expected |= {name.format("leftImg8bit", "leftImg8bit"), name.format("gtFine", "gtFine_labelIds")}
     written = tree(tmp_path)
     assert set(written) == expected
