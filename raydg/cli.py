@@ -151,7 +151,7 @@ def _add_studies(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         nargs=argparse.REMAINDER,
         metavar="...",
         help="train, evaluate, table, oracle or list (default), with the flags of a job; --dry-run prints what would "
-        "be run and its cost; --published FILE is a table of published numbers (default: raydg's own, if it ships one)",
+        "be run and its cost",
     )
     parser.set_defaults(run=studies)
 
@@ -357,21 +357,13 @@ def studies(name: str | None, arguments: Sequence[str]) -> None:
 
         Console().print(overview(named_studies()))
         return
-    named = named_study(name)
-    from pathlib import Path
+    from raydg.studies import command
 
-    from raydg.studies import command, published
-
-    # Ours are taken out wherever they stand; the rest is a command with its flags.
-    parser = argparse.ArgumentParser(prog=f"raydg studies {name}", add_help=False, allow_abbrev=False)
-    parser.add_argument("--published", metavar="FILE")
-    parser.add_argument("--dry-run", action="store_true")
-    given, rest = parser.parse_known_args(arguments)
-    if given.dry_run:  # instead of the command, if there is one
+    rest = list(arguments)
+    if "--dry-run" in rest:  # instead of the command, if there is one
+        rest.remove("--dry-run")
         rest = ["dry-run", *(rest[1:] if rest and not rest[0].startswith("-") else rest)]
-    shipped = Path(__file__).with_name("published.csv")
-    path = given.published or (shipped if shipped.exists() else None)
-    command.run(named, rest, published.read(path) if path else {})
+    command.run(named_study(name), rest)
 
 
 def list_jobs(address: str | None) -> None:

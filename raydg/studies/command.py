@@ -14,31 +14,30 @@ from raydg.resources import Resources
 from raydg.selection import select
 from raydg.studies import listing
 from raydg.studies.cell import NamedStudy
-from raydg.studies.published import Numbers
+from raydg.studies.printed import numbers
 from raydg.studies.scores import Found, PaperTable
 
 Command = Callable[[Study, Resources, Console], None]
 
 
-def run(named: NamedStudy, args: Sequence[str], numbers: Numbers) -> None:
+def run(named: NamedStudy, args: Sequence[str]) -> None:
     """Run a command on a study; without one its cells are listed.
 
     Args:
         named: the study.
         args: command and flags, as of a job file.
-        numbers: what the papers print; none where there is no table of them.
     """
     study = named.study()
     assert study is not None, f"{named.name} has nothing to train"  # no paper has a table of architectures alone
-    main(study, Resources(data=named.data), args or ["list"], commands(named, numbers), f"raydg studies {named.name}")
+    main(study, Resources(data=named.data), args or ["list"], commands(named), f"raydg studies {named.name}")
 
 
-def commands(named: NamedStudy, numbers: Numbers) -> Mapping[str, Command]:
+def commands(named: NamedStudy) -> Mapping[str, Command]:
     """What a named study does otherwise than a job."""
 
     def cells(study: Study, resources: Resources, console: Console) -> None:
         """Print every cell: what is trained, how it meets which domain, what is measured."""
-        console.print(listing.cells(named, numbers))
+        console.print(listing.cells(named, numbers()))
         _print_notes(named.notes, console)
 
     def dry_run(study: Study, resources: Resources, console: Console) -> None:
@@ -56,7 +55,7 @@ def commands(named: NamedStudy, numbers: Numbers) -> Mapping[str, Command]:
 
     def table(study: Study, resources: Resources, console: Console) -> None:
         """Print the paper's table: what has been scored, beside what is printed."""
-        shown = PaperTable.of(named, study, on_disk(resources.resolved()), numbers)
+        shown = PaperTable.of(named, study, on_disk(resources.resolved()), numbers())
         header, body = shown.lines()
         rich_table = Table(title=f"{named.name}: {named.title}")
         for heading in header:

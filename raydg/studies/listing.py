@@ -9,9 +9,9 @@ from rich.table import Table
 
 from raydg.checkpoint import RunFolder, read_metrics
 from raydg.experiment import Experiment, Study
-from raydg.studies import published
+from raydg.studies import printed
 from raydg.studies.cell import Cell, Measurement, NamedStudy
-from raydg.studies.published import Numbers
+from raydg.studies.printed import Numbers
 from raydg.studies.scores import AVERAGES
 
 
@@ -44,7 +44,7 @@ def _training(experiment: Experiment) -> str:
 def cells(named: NamedStudy, numbers: Numbers) -> Table:
     """A line for every cell; cells of a row that differ in the class alone share one."""
     table = Table(title=f"{named.name}: {named.title}")
-    headings = ["row", "column", "experiment", "how it meets", "where", "metric", *(["paper"] if numbers else [])]
+    headings = ["row", "column", "experiment", "how it meets", "where", "metric", "paper"]
     for heading in headings:
         table.add_column(heading, overflow="fold")
     for _, group in groupby(named.cells, _but_class):
@@ -53,7 +53,7 @@ def cells(named: NamedStudy, numbers: Numbers) -> Table:
         several = len(found) > 1
         measurements = first.measurements
         columns = f"{first.column} … {last.column} ({len(found)})" if several else first.column
-        printed = "" if several else published.text(first, numbers)
+        told = "" if several else printed.text(first, numbers)
         table.add_row(
             first.row,
             columns,
@@ -61,7 +61,7 @@ def cells(named: NamedStudy, numbers: Numbers) -> Table:
             _joined(way(m) for m in measurements),
             _joined(place(m) for m in measurements) if measurements else "",
             first.missing or _joined(_metric(m, several) for m in measurements),
-            *([printed] if numbers else []),
+            told,
         )
     return table
 

@@ -7,9 +7,9 @@ from statistics import fmean, median
 from raydg.evaluation import Row
 from raydg.experiment import Experiment, Study
 from raydg.selection import STANDARD_ERROR, Estimate, mean_and_standard_error
-from raydg.studies import architecture, published
+from raydg.studies import architecture, printed
 from raydg.studies.cell import Cell, Measurement, NamedStudy
-from raydg.studies.published import Numbers
+from raydg.studies.printed import Numbers
 
 AVERAGES = ("mIoU", "accuracy", "ECE per image and class")
 """Metrics that are taken over classes."""
@@ -141,12 +141,12 @@ class PaperTable:
         that would be too wide."""
         columns = list(dict.fromkeys(cell.column for cell in self.named.cells))
         if len(columns) > WIDEST:
-            body = [[c.row, c.column, self.ours(c), published.text(c, self.numbers)] for c in self.named.cells]
+            body = [[c.row, c.column, self.ours(c), printed.text(c, self.numbers)] for c in self.named.cells]
             return ["row", "column", "ours", "paper"], body
         grid: dict[str, dict[str, str]] = {}
         for cell in self.named.cells:
-            printed = published.text(cell, self.numbers)
-            both = " ".join(filter(None, (self.ours(cell), f"({printed})" if printed else "")))
+            told = printed.text(cell, self.numbers)
+            both = " ".join(filter(None, (self.ours(cell), f"({told})" if told else "")))
             grid.setdefault(cell.row, {})[cell.column] = both
         return ["", *columns], [[row, *(cells.get(c, "") for c in columns)] for row, cells in grid.items()]
 
@@ -167,7 +167,7 @@ class PaperTable:
             several = STANDARD_ERROR if len(self.seeds) > 1 else "one run each, so no ± can be given"
             notes.append(f"seeds {', '.join(map(str, self.seeds))}; {several}")
         brackets = 'in brackets, or under "paper", what the paper prints; what has not been run is empty'
-        notes.append(brackets if self.numbers else "what has not been run is empty; no published numbers were given")
+        notes.append(brackets)
         notes += self.named.notes
         missing: dict[str, list[Cell]] = {}
         for cell in self.named.cells:

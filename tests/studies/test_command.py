@@ -15,9 +15,6 @@ from raydg.experiment import Experiment, Study
 from raydg.resources import Resources
 from raydg.studies import listing, named_study
 
-HEADER = "paper,table,method,network,backbone,sources,target,metric,class_name,value,by_authors\n"
-LINE = 'tsmldg,T4,"MLDG, meta-train:meta-test {split}",,ResNet-50,G+S+I+M,C,mIoU,,{value},yes\n'
-
 
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Study, Resources]]:
@@ -38,14 +35,6 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Study, Resources
     return seen
 
 
-@pytest.fixture
-def published(tmp_path: Path) -> str:
-    path = tmp_path / "published.csv"
-    values = {"3:1": "54.38", "2:2": "55.95", "1:3": "55.41"}
-    path.write_text(HEADER + "".join(LINE.format(split=split, value=value) for split, value in values.items()))
-    return str(path)
-
-
 def test_all_studies_are_listed_with_their_cells_and_trainings(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -62,8 +51,8 @@ def test_all_studies_are_listed_with_their_cells_and_trainings(
     ]
 
 
-def test_a_study_by_itself_lists_its_cells(cluster: list, published: str, capsys: pytest.CaptureFixture[str]) -> None:
-    main(["studies", "tsmldg/T4", "--published", published])
+def test_a_study_by_itself_lists_its_cells(cluster: list, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["studies", "tsmldg/T4"])
     shown = capsys.readouterr().out
     (line,) = (each for each in shown.splitlines() if "│ 1:3 " in each)
     assert [cell.strip() for cell in line.split("│")[1:-1]] == [
@@ -87,9 +76,9 @@ def test_commands_and_flags_are_those_of_a_job(cluster: list, tmp_path: Path) ->
 
 @pytest.mark.parametrize("command", ["table", "evaluate"])
 def test_a_table_stands_beside_the_papers(
-    cluster: list, published: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
+    cluster: list, tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
 ) -> None:
-    main(["studies", "tsmldg/T4", command, "--runs", str(tmp_path), "--published", published])
+    main(["studies", "tsmldg/T4", command, "--runs", str(tmp_path)])
     assert [name for name, _, _ in cluster] == (["evaluate"] if command == "evaluate" else [])
     written = (tmp_path / "tsmldg-T4" / "paper.md").read_text()
     assert "| 3:1 | (54.38) |\n| 2:2 | 100.00 (55.95) |\n| 1:3 | (55.41) |" in written
@@ -118,11 +107,8 @@ def test_a_dry_run_counts_steps_and_images_and_tells_time_only_where_it_was_meas
     assert notes[1].startswith("90,000 steps are left: 75.0 hours at the 3 s that is the median of the 3 steps")
 
 
-def test_a_mistake_is_one_message(cluster: list, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_a_mistake_is_one_message(cluster: list, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["studies", "tsmldg/T7", "train"])
     assert ended.value.code == 1
     assert capsys.readouterr().err.startswith("error: There is no study 'tsmldg/T7'; tsmldg has tsmldg/T1,")
-    with pytest.raises(SystemExit):
-        main(["studies", "tsmldg/T4", "--published", str(tmp_path / "nothing.csv")])
-    assert "nothing.csv is no file: give the table of published results" in capsys.readouterr().err
