@@ -360,7 +360,12 @@ def studies(name: str | None, arguments: Sequence[str]) -> None:
     from raydg.studies import command
 
     rest = list(arguments)
-    if "--dry-run" in rest:  # instead of the command, if there is one
+    if rest[:1] == ["submit"]:
+        raise ValueError(
+            "a named study runs where this command does: log in to the cluster's head and give --address auto, or "
+            f"submit the paper's own job file, `python jobs/{name.partition('/')[0].replace('-', '_')}.py submit …`."
+        )
+    if "--dry-run" in rest and rest[0] != "study":  # instead of the command, if there is one; `study` has its own
         rest.remove("--dry-run")
         rest = ["dry-run", *(rest[1:] if rest and not rest[0].startswith("-") else rest)]
     command.run(named_study(name), rest)

@@ -71,10 +71,13 @@ def main(
         settings: Annotated[flags, tyro.conf.arg(name="")] = field(default_factory=flags)  # pyright: ignore[reportInvalidTypeForm]
 
     def started(run: Callable[..., None], arguments: Arguments, *options: object) -> None:
-        changed = restricted(study, arguments.only, arguments.targets)
+        restricted(study, arguments.only, arguments.targets)  # what fits nothing is refused
+        changed = restricted(study, arguments.only, ())
         changed = changed.with_seeds(arguments.seeds) if arguments.seeds else changed
         given = [owner.given() for owner in vars(arguments.settings).values()]
         changed = override_all(changed, {key: text for texts in given for key, text in texts.items()})
+        # Only now: a target that --targets leaves out must not become a source, or what chooses, by a flag.
+        changed = restricted(changed, (), arguments.targets)
         # Where nobody resizes the window, a table must not be squeezed into 80 columns.
         console = Console(width=None if sys.stdout.isatty() else 160)
         perform(run, changed, arguments.resources, console, submission, *options)

@@ -223,8 +223,15 @@ def swept(study: Study, space: Space, search: Search) -> Sweep:
     if len(numbers) > 1 or -1 in numbers:
         raise ValueError("the keys set several adaptations: sweep them one after another, for a trial has one score.")
     adaptation = numbers.pop() if numbers else None
+    if search.adaptation is not None and adaptation is None:
+        raise ValueError(
+            f"--adaptation {search.adaptation}: no key of the space sets it, so trials would be judged without it. "
+            "Give a space of its settings, or leave it out."
+        )
     trains = any(path[0] != "adaptations" for path in roots.values())
     objective = Objective(criterion=criterion, adaptation=adaptation, trains=trains)
+    if search.steps is not None and not trains:
+        raise ValueError(f"--steps {search.steps}: nothing is trained here. Limit such a sweep by --trials or --hours.")
     if search.scheduler != "none":
         _require_checkpoints(folds[0], objective)
     check(space, folds)

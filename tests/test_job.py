@@ -278,3 +278,15 @@ def test_a_bad_budget_ends_with_one_message(
         main(STUDY, args=["sweep", "a.py", *flags])
     assert ended.value.code == 1
     assert capsys.readouterr().err == message
+
+
+def test_a_target_that_is_left_out_cannot_choose_or_train(runs: Runs, capsys: pytest.CaptureFixture[str]) -> None:
+    study = Study(name="one", experiments=(replace(PLAIN, targets=("kitti", "carla")),))
+    for flags, role in ((("--Experiment.development", "carla"), "development domain"), (SOURCES_OF_CARLA, "source")):
+        with pytest.raises(SystemExit):
+            main(study, args=["train", "--targets", "kitti", *flags])
+        assert role in capsys.readouterr().err
+    assert not runs
+
+
+SOURCES_OF_CARLA = ("--Experiment.sources", '["carla", "camvid"]')

@@ -286,6 +286,8 @@ def test_structured_values_are_text() -> None:
          "no development domain"),
         (Study(name="one", experiments=(replace(META, sources=("idd", "idd")),)), LEARNING,
          Search(criterion="leave-one-out"), "needs two source domains"),
+        (STUDY, LEARNING, Search(adaptation="IaBN(0.1)"), r"--adaptation IaBN\(0.1\): no key of the space sets it"),
+        (STUDY, INSTANCE, Search(steps=100), "--steps 100: nothing is trained here"),
     ],
 )  # fmt: skip
 def test_a_sweep_that_would_not_compare_is_refused(study: Study, space: Any, search: Search, message: str) -> None:

@@ -1,6 +1,7 @@
 """Runs parts that wait for one another as Ray tasks, as many at once as the cluster has room for. A part that fails
 takes those with it that need it; the others are done."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -139,11 +140,13 @@ def _share(resources: Resources) -> dict[str, Any]:
 
 def _room(resources: Resources, concurrent: int | None) -> float:
     """Most parts at once: Ray queues those that book for themselves, the others must leave their workers room."""
-    room = float("inf") if concurrent is None else concurrent
+    if concurrent is not None:  # nodes may come
+        return concurrent
     if resources.workers == 0:
-        return room
+        return float("inf")
     workers, there = max(resources.workers, resources.scorers or 0), ray.cluster_resources()
     fits = int(there.get("CPU", 0) // (workers * resources.cpus_per_worker + 1))
     if resources.gpus_per_worker:
-        fits = min(fits, int(there.get("GPU", 0) // (workers * resources.gpus_per_worker)))
-    return min(room, max(1, fits))
+        # Shares such as 0.1 add up to a little more than a GPU.
+        fits = min(fits, math.floor(there.get("GPU", 0) / (workers * resources.gpus_per_worker) + 1e-9))
+    return max(1, fits)

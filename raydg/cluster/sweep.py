@@ -534,15 +534,21 @@ def _notes(study: Study, sweep: Sweep, search: Search, found: Sequence[Trial]) -
         notes.append(f"{failed} failed: run the sweep again to try these once more")
     if winner:
         notes.append(f"best: {winner.score:.2f} at step {winner.step} with {_shown(reproduce(study, search, winner))}")
+        if targets := sorted({target for experiment in study.experiments for target in experiment.targets}):
+            notes.append(
+                f"beside the flags of this sweep, and for --targets {' '.join(targets)} only: what these experiments "
+                "trained on, and were judged by, may be the target of another"
+            )
     return notes
 
 
 def reproduce(study: Study, search: Search, trial: Trial) -> list[str]:
     """The flags that make the study's experiments those of a trial."""
-    before = study.experiments[0]
-    after = spaces.applied(spaces.with_adaptation(study, search).experiments[0], dict(trial.settings))
+    before = spaces.with_adaptation(study, search).experiments[0]
+    after = spaces.applied(before, dict(trial.settings))
     if search.adaptation is not None:
-        return [f"in the job file: adaptations = ({code(after.adaptations[0])},)"]
+        others = spaces.flags(before, replace(after, adaptations=before.adaptations))
+        return [*others, f"in the job file: adaptations = ({code(after.adaptations[0])},)"]
     return spaces.flags(before, after)
 
 

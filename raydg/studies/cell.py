@@ -191,7 +191,7 @@ def headline(experiment: Experiment) -> Metric:
 
 def _trained(experiment: Experiment) -> Experiment:
     """The experiment without what judges it, so that measurements of one training hold the same value."""
-    return replace(experiment, targets=(), adaptations=(TrainBN(),), inferences=None, in_domain_splits=None)
+    return replace(experiment, targets=(), adaptations=(TrainBN(),), choices=(), inferences=None, in_domain_splits=None)
 
 
 @dataclass(frozen=True, kw_only=True)

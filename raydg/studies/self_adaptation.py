@@ -134,8 +134,8 @@ RUNTIME = "times are of the machine that scored, per image; the paper's of an RT
 SIXTEEN = "from SYNTHIA over its 16 classes, as in the published code; the paper does not say"
 VARIANCE = "SN and BIN are raydg's `switchable` and `batch-instance` normalisation of the encoder, as in training"
 LOST = "numbers that the text of the paper has lost stay empty"
-ENSEMBLES = "an ensemble of ten trainings, which a named study cannot hold yet: the `GTA DeepLabV1 R50` of ten seeds"
-ON_DEVELOPMENT = "the development domain is scored by plain inference only, when checkpoints are validated"
+ENSEMBLES = "an ensemble of ten seeds, which is a row of a study (`Study.ensembles`) and not yet a cell of a named one"
+ON_DEVELOPMENT = "scores on the development domain choose (`Experiment.choices`) and are not yet cells of a named study"
 
 
 def studies() -> Iterator[NamedStudy]:
