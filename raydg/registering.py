@@ -10,11 +10,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from raydg import report
+from raydg.adaptation import Adaptation
 from raydg.checkpoint import Checkpoint, RunFolder
 from raydg.experiment import Experiment
 from raydg.licence import commercial_use
 from raydg.overview import code
-from raydg.page.evidence import STUDY, Judged, SelectedRows, gather
+from raydg.page.evidence import STUDY, Judged, Scores, gather
 from raydg.prediction import ImagePredictor
 from raydg.resources import Resources
 from raydg.selection import Selected, select
@@ -38,7 +39,6 @@ class Candidate:
         """The generalisation card, in Markdown, of what `predictor` does with the checkpoint."""
         experiment, way = self.experiment, predictor.way()
         licences = self.checkpoint.licences()
-        scored_steps = {judged.rows[0].step for judged in self.judged if judged.rows}
         facts = {
             "method": ", then ".join(code(stage.method) for stage in experiment.stages),
             "network": code(experiment.model),
@@ -58,7 +58,7 @@ class Candidate:
             f"# Generalisation card: {experiment.name}",
             "\n".join(f"- **{name}**: {text}" for name, text in facts.items()),
             "## Unseen domains",
-            self._scores(predictor, scored_steps),
+            self._scores(predictor),
             "## Licences",
             "\n".join(f"- {each.of}: {each.terms} Commercial use: {each.commercial_use}." for each in licences)
             or "None is recorded.",
@@ -73,30 +73,43 @@ class Candidate:
         best = f"; the best of {self.compared} experiments by that score" if self.compared > 1 else ""
         return f"{self.selected.rule}{score}{best}; targets decided nothing"
 
-    def _scores(self, predictor: ImagePredictor, scored_steps: set[int]) -> str:
+    def _scores(self, predictor: ImagePredictor) -> str:
         """The table of this way to predict, over all seeds."""
         inference, adaptation = predictor.inference.label, predictor.adaptation.label
-        kept = [
-            (
-                replace(judged.experiment, adaptations=(predictor.adaptation,), inferences=(predictor.inference,)),
-                [
-                    row
-                    for row in judged.rows
-                    if row.role == "source-validation" or (row.inference, row.adaptation) == (inference, adaptation)
-                ],
-            )
-            for judged in self.judged
-        ]
         own = next((judged for judged in self.judged if judged.experiment.seed == self.experiment.seed), None)
-        if own is None or not own.rows or own.rows[0].step != self.checkpoint.step:
+        here = [row for row in own.targets if row.step == self.checkpoint.step] if own else []
+        if own is None or not here:
             return "This checkpoint was not scored on a target: run `evaluate`."
-        scored = [(experiment, rows) for experiment, rows in kept if any(row.role == "target" for row in rows)]
-        if not scored:
+        # It is scored as itself, or as what a choice came to.
+        labels = [adaptation, *(label for label in own.chosen if _came_to(own, label, predictor.adaptation))]
+        found = [label for label in labels if any((r.inference, r.adaptation) == (inference, label) for r in here)]
+        if not found:
             return f"{adaptation} with {inference} was not scored on a target: run `evaluate` with it."
-        return report.table("Scores", scored).markdown()
+        label, scored, remarks = found[0], [], []
+        for judged in self.judged:
+            experiment = replace(
+                judged.experiment, adaptations=(predictor.adaptation,), inferences=(predictor.inference,)
+            )
+            rows = [row for row in judged.rows if (row.inference, row.adaptation) == (inference, label)]
+            if label == adaptation:
+                rows = [row for row in judged.rows if row.role == "source-validation" or row in rows]
+                experiment = replace(experiment, choices=())
+            elif _came_to(judged, label, predictor.adaptation):
+                remarks.append(f"seed {experiment.seed}: {label} came to {adaptation}")
+            else:
+                continue
+            if any(row.role == "target" for row in rows):
+                scored.append((experiment, rows))
+        return report.table("Scores", scored, remarks={self.experiment.name: remarks}).markdown()
 
 
-def of_study(folder: str | Path, data: str, selected_rows: SelectedRows) -> Candidate:
+def _came_to(judged: Judged, label: str, adaptation: Adaptation) -> bool:
+    """Whether a choice of an experiment came to an adaptation."""
+    candidates = [each for choice in judged.experiment.choices if choice.label == label for each in choice.candidates]
+    return any(each == adaptation and each.label == judged.chosen[label].adaptation for each in candidates)
+
+
+def of_study(folder: str | Path, data: str, scores: Scores) -> Candidate:
     """The checkpoint of a study with the best selection score.
 
     Experiments without a checkpoint are left out.
@@ -105,7 +118,7 @@ def of_study(folder: str | Path, data: str, selected_rows: SelectedRows) -> Cand
         ValueError: none is trained, or scores do not compare: other sources, classes or rules, or the rule "last",
             which has none.
     """
-    evidence = gather(Path(folder), data, selected_rows)
+    evidence = gather(Path(folder), data, scores)
     trained = [judged for judged in evidence.judged if judged.folder.validation_rows(judged.experiment)]
     if not trained:
         raise ValueError(f"No experiment of {folder} has a validated checkpoint: run `train` first.")
@@ -126,20 +139,20 @@ def of_study(folder: str | Path, data: str, selected_rows: SelectedRows) -> Cand
     return Candidate(checkpoint, best.experiment, tuple(alike), selected, len(trained))
 
 
-def of_checkpoint(checkpoint: Checkpoint, data: str, selected_rows: SelectedRows, chosen: bool) -> Candidate:
+def of_checkpoint(checkpoint: Checkpoint, data: str, scores: Scores, chosen: bool) -> Candidate:
     """A checkpoint, with what its run's folder says of it.
 
     Args:
         checkpoint: of a run, or of one that is elsewhere.
         data: folder of the prepared domains.
-        selected_rows: as in `gather`.
+        scores: as in `gather`.
         chosen: whether the run's rule chose it.
     """
     experiment, folder = checkpoint.experiment, RunFolder(checkpoint.path.parents[1])
     if not folder.metrics.is_file() and not folder.targets.is_file():
         return Candidate(checkpoint, experiment, (), None)
-    rows = selected_rows(experiment, Resources(data=data, runs=str(folder.path.parent)).resolved())
-    judged = Judged(experiment, folder, tuple(rows))
+    resources = Resources(data=data, runs=str(folder.path.parent)).resolved()
+    judged = Judged(experiment, folder, tuple(scores.rows(experiment, resources)), scores.chosen(experiment, resources))
     return Candidate(checkpoint, experiment, (judged,), _selected(experiment, folder) if chosen else None)
 
 

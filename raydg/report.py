@@ -10,6 +10,7 @@ from functools import cached_property
 from statistics import fmean, median
 from typing import Literal
 
+from raydg.adaptation import Choice
 from raydg.assembly import VALIDATION
 from raydg.calibration import Calibration
 from raydg.evaluation import Cost, Row
@@ -123,6 +124,8 @@ class Table:
     """Against the baseline, by row and target, and under `MEAN` over all targets."""
     published: Mapping[Key, Mapping[str, Published]] = field(default_factory=dict)
     """Printed numbers that cells are shown beside."""
+    rules: Mapping[str, str] = field(default_factory=dict)
+    """How rows of choices were selected, by their labels; all others by `rule`."""
 
     @cached_property
     def cells(self) -> dict[Key, dict[str, Estimate]]:
@@ -308,7 +311,7 @@ class Table:
             "split": cell.split if cell else None,
             "images": cell.num_images if cell else None,
             "shown as": cell.protocol if cell else None,
-            "rule": self.rule,
+            "rule": self.rules.get(adaptation, self.rule),
             "classes": self.classes,
             "metric": self.metric,
             "mean": estimate.mean,
@@ -497,7 +500,8 @@ def table(
     metric = "mIoU" if space.task == "segmentation" else "accuracy"
     aims = {e.name: tuple(t for o in experiments if o.name == e.name for t in o.targets) for e in experiments}
     chose = rule is None and any(_chose(experiment) for experiment in experiments)
-    rule = rule or experiments[0].selection + "; targets are read only afterwards"
+    rules = {c.label: _rule(e, c) for e in experiments for c in e.choices} if rule is None else {}
+    rule = rule or experiments[0].selection + AFTERWARDS
     made = Table(
         title=title,
         targets=targets,
@@ -512,6 +516,7 @@ def table(
         baseline=baseline.name if baseline else None,
         differences=differences,
         published=published or {},
+        rules=rules,
     )
     on_targets = [rows for of in found.values() for target in targets for rows in of.get(target, {}).values()]
     timed = [row.cost for rows in on_targets for _, row in rows if row.cost]
@@ -520,6 +525,7 @@ def table(
         f"{metric} in percent over {averaged(experiments[0])}"
         + (", classes found in neither truth nor prediction left out" if space.task == "segmentation" else ""),
         f"checkpoint selected by {rule}",
+        *(f"{label}: selected by {of}" for label, of in rules.items() if any(key[2] == label for key in measured)),
         "scored: " + ", ".join(images.values()),
         f"seeds {', '.join(map(str, seeds))}; "
         + (STANDARD_ERROR if len(seeds) > 1 else "one run each, so no ± can be given")
@@ -552,12 +558,23 @@ _ERRORS_NOTE = (
 
 _FEWER_NOTE = "cells with (n = ...) have other seeds than the others; means over targets are over the seeds of all"
 
-_CHOSEN_NOTE = "in-domain scores are of the images that chose the checkpoint, and so flattered"
+_CHOSEN_NOTE = "in-domain scores are of the images that chose the checkpoint or an adaptation, and so flattered"
+
+AFTERWARDS = "; targets are read only afterwards"
+"""What tables add to a rule."""
+
+
+def _rule(experiment: Experiment, choice: Choice) -> str:
+    """How what a choice came to was selected."""
+    if choice.jointly:
+        return f"{choice.on}, the checkpoint with its adaptation{AFTERWARDS}"
+    return f"{experiment.selection}, and then the adaptation by {choice.on}{AFTERWARDS}"
 
 
 def _chose(experiment: Experiment) -> bool:
-    """Whether what is scored in-domain has selected the checkpoint."""
-    return experiment.selection == "source-validation" and VALIDATION in (experiment.in_domain_splits or ())
+    """Whether what is scored in-domain has selected the checkpoint, or an adaptation."""
+    by = {experiment.selection, *(choice.on for choice in experiment.choices)}
+    return "source-validation" in by and VALIDATION in (experiment.in_domain_splits or ())
 
 
 def _protocol_notes(experiments: Sequence[Experiment]) -> list[str]:
@@ -574,7 +591,7 @@ def _cost_note(costs: Sequence[Cost]) -> str:
     on = sorted({cost.measured_on for cost in costs})
     return (
         f"{MILLISECONDS} is the median time of a prediction, of all variants of an adaptation together, without "
-        f"decoding and counting, on {'; '.join(on)}"
+        f"decoding and counting, and without the fit of adaptations that see the whole target, on {'; '.join(on)}"
     )
 
 

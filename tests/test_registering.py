@@ -1,6 +1,7 @@
 """What is registered is chosen by what may select, and its card says what is known of it."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,12 +10,14 @@ import pytest
 from mlflow import MlflowClient
 
 from raydg import registering, tracking
-from raydg.adaptation import TTA, IaBN
-from raydg.checkpoint import write_whole
-from raydg.cluster.study import selected_rows
+from raydg.adaptation import TTA, Choice, IaBN
+from raydg.checkpoint import RunFolder, write_whole
+from raydg.cluster.evaluate import evaluate
+from raydg.cluster.study import SCORES
 from raydg.experiment import Study
 from raydg.page.evidence import gather
 from raydg.prediction import ImagePredictor
+from raydg.resources import Resources
 from raydg.values import decode, encode
 
 # MLflow's own mappers ask SQLAlchemy for what 2.1 deprecates.
@@ -35,10 +38,10 @@ def changed(evaluated: Path, study: Study, name: str) -> Path:
 
 
 def test_the_best_of_a_study_is_what_its_selection_scores_best(evaluated: Path, prepared: str) -> None:
-    found = registering.of_study(evaluated, prepared, selected_rows)
+    found = registering.of_study(evaluated, prepared, SCORES)
     assert found.selected and found.compared == 2
     scores = {}
-    for judged in gather(evaluated, prepared, selected_rows).judged:
+    for judged in gather(evaluated, prepared, SCORES).judged:
         for checkpoint in judged.folder.checkpoints():
             rows = [row for row in checkpoint.rows() if row.role == "source-validation"]
             scores[checkpoint.path] = np.mean([row.confusion.score("segmentation") for row in rows])
@@ -47,34 +50,34 @@ def test_the_best_of_a_study_is_what_its_selection_scores_best(evaluated: Path, 
 
 
 def test_targets_decide_nothing(evaluated: Path, prepared: str) -> None:
-    plain = registering.of_study(evaluated, prepared, selected_rows)
+    plain = registering.of_study(evaluated, prepared, SCORES)
 
     def perfect(experiment, resources):
         """The other experiment's target rows say that it never errs."""
-        rows = selected_rows(experiment, resources)
+        rows = SCORES.rows(experiment, resources)
         if experiment.name == plain.experiment.name:
             return rows
         everything = tuple(tuple(9 if i == j else 0 for j in range(19)) for i in range(19))
         return [row if row.role != "target" else replace(row, counts=everything) for row in rows]
 
-    assert registering.of_study(evaluated, prepared, perfect).checkpoint == plain.checkpoint
+    assert registering.of_study(evaluated, prepared, replace(SCORES, rows=perfect)).checkpoint == plain.checkpoint
 
 
 def test_scores_that_do_not_compare_are_not_compared(evaluated: Path, prepared: str, study: Study) -> None:
     last = replace(study, experiments=tuple(replace(e, selection="last") for e in study.experiments))
     with pytest.raises(ValueError, match="'last', which has no score"):
-        registering.of_study(changed(evaluated, last, "last"), prepared, selected_rows)
+        registering.of_study(changed(evaluated, last, "last"), prepared, SCORES)
     one, two = study.experiments
     classes = replace(study, experiments=(one, replace(two, scored_classes=("road", "sky"))))
     with pytest.raises(ValueError, match=r"(?s)do not compare.*slow, seed 0"):
-        registering.of_study(changed(evaluated, classes, "classes"), prepared, selected_rows)
+        registering.of_study(changed(evaluated, classes, "classes"), prepared, SCORES)
     untrained = replace(study, experiments=(replace(one, seed=7),))
     with pytest.raises(ValueError, match="run `train` first"):
-        registering.of_study(changed(evaluated, untrained, "untrained"), prepared, selected_rows)
+        registering.of_study(changed(evaluated, untrained, "untrained"), prepared, SCORES)
 
 
 def test_the_card_says_where_it_comes_from_and_what_it_is_worth(evaluated: Path, prepared: str) -> None:
-    found = registering.of_study(evaluated, prepared, selected_rows)
+    found = registering.of_study(evaluated, prepared, SCORES)
     card = found.card(ImagePredictor(found.checkpoint, IaBN(0.3)))
     row = next(row for row in found.judged[0].targets if row.adaptation == IaBN(0.3).label)
     assert f"{100 * row.confusion.mean_iou():.2f}" in card
@@ -92,12 +95,30 @@ def test_the_card_says_where_it_comes_from_and_what_it_is_worth(evaluated: Path,
     assert "was not scored on a target" in found.card(ImagePredictor(found.checkpoint, TTA()))
 
 
+def test_what_a_choice_came_to_has_the_score_of_the_choice(
+    evaluated: Path, prepared: str, study: Study, tmp_path: Path
+) -> None:
+    runs = shutil.copytree(evaluated.parent, tmp_path / "runs")
+    choice = Choice(candidates=(IaBN(0.0), IaBN(0.5)), on="source-validation")
+    choosing = replace(study, experiments=tuple(replace(e, choices=(choice,)) for e in study.experiments))
+    for each in choosing.experiments:
+        evaluate(each, RunFolder.of(each, runs), Resources(workers=0, data=prepared, runs=str(runs)))
+    found = registering.of_study(changed(runs / study.name, choosing, "choosing"), prepared, SCORES)
+    came_to = found.judged[0].chosen[choice.label].adaptation
+    (other,) = (each for each in choice.candidates if each.label != came_to)
+    card = found.card(ImagePredictor(found.checkpoint, choice.candidate(came_to)))
+    row = next(row for row in found.judged[0].targets if row.adaptation == choice.label)
+    assert f"{100 * row.confusion.mean_iou():.2f}" in card
+    assert f"seed 0: {choice.label} came to {came_to}" in card
+    assert "was not scored on a target" in found.card(ImagePredictor(found.checkpoint, other))
+
+
 def test_a_checkpoint_that_was_given_was_not_chosen(evaluated: Path, prepared: str, study: Study) -> None:
-    folder = registering.of_study(evaluated, prepared, selected_rows).judged[0].folder
+    folder = registering.of_study(evaluated, prepared, SCORES).judged[0].folder
     first = folder.checkpoints()[0]
-    chosen = registering.of_study(evaluated, prepared, selected_rows).checkpoint
+    chosen = registering.of_study(evaluated, prepared, SCORES).checkpoint
     other = first if first != chosen else folder.checkpoints()[-1]
-    found = registering.of_checkpoint(other, prepared, selected_rows, chosen=False)
+    found = registering.of_checkpoint(other, prepared, SCORES, chosen=False)
     card = found.card(ImagePredictor(other))
     assert "given, not chosen" in card and "This checkpoint was not scored on a target" in card
 
@@ -105,7 +126,7 @@ def test_a_checkpoint_that_was_given_was_not_chosen(evaluated: Path, prepared: s
 def test_a_registered_version_has_the_model_the_card_and_its_terms(
     evaluated: Path, prepared: str, tmp_path: Path
 ) -> None:
-    found = registering.of_study(evaluated, prepared, selected_rows)
+    found = registering.of_study(evaluated, prepared, SCORES)
     predictor = ImagePredictor(found.checkpoint, IaBN(0.3))
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     versions = [tracking.register(predictor, "street", found.card(predictor), found.experiment, uri) for _ in range(2)]

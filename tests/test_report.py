@@ -189,6 +189,7 @@ def test_calibration_and_cost_stand_beside_the_scores() -> None:
     assert [line[-2:] for line in made.lines()] == [["35.00 ± 5.00", "25"], ["", "100"], ["", ""]]
     notes = "\n".join(made.notes)
     assert "ECE is the expected calibration error in percent, in 15 bins" in notes
+    assert "without the fit of adaptations that see the whole target" in notes
     assert "ms/image is the median time of a prediction" in notes and "on 1 threads; 2 threads; 3 threads" in notes
     assert not {"ECE", "ms/image"} & set(table("t", [(ERM_0, ERM_0_ROWS)]).header())
 
@@ -427,3 +428,23 @@ def test_inferences_and_in_domain_splits_are_told_apart_where_there_are_several(
 def test_a_table_of_nothing_says_what_to_run() -> None:
     with pytest.raises(ValueError, match=r"nothing has been scored yet\. Run `train` and `evaluate` first"):
         table("t", [(ERM_0, []), (LONG_0, [])])
+
+
+@pytest.mark.parametrize(
+    ("selection", "jointly", "rule"),
+    [
+        ("last", False, "last, and then the adaptation by source-validation; targets are read only afterwards"),
+        ("last", True, "source-validation, the checkpoint with its adaptation; targets are read only afterwards"),
+    ],
+)
+def test_the_row_of_a_choice_has_its_own_rule(selection, jointly, rule) -> None:
+    choice = Choice(candidates=(TargetNorm(2), TargetNorm(4)), on="source-validation", jointly=jointly)
+    one = replace(ERM_0, choices=(choice,), selection=selection, targets=("sketch",), in_domain_splits=("val",))
+    rows = [row("sketch", "t-BN", 60), row("sketch", choice.label, 70)]
+    made = table("t", [(one, rows)])
+    read = list(csv.DictReader(io.StringIO(as_csv([made]))))
+    assert [line["rule"] for line in read] == ["last; targets are read only afterwards", rule]
+    assert f"{choice.label}: selected by {rule}" in made.notes
+    assert "that chose the checkpoint or an adaptation, and so flattered" in "\n".join(made.notes)
+    plain = table("t", [(replace(one, choices=()), rows[:1])])
+    assert "flattered" not in "\n".join(plain.notes)

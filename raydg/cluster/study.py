@@ -16,6 +16,7 @@ from raydg import progress, report
 from raydg.checkpoint import RunFolder, write_whole
 from raydg.cluster.drawing import draw_reliability, draw_target
 from raydg.cluster.evaluate import (
+    Way,
     alone,
     decided,
     evaluate,
@@ -31,6 +32,7 @@ from raydg.cluster.evaluate import (
 from raydg.cluster.train import train
 from raydg.evaluation import Row
 from raydg.experiment import Ensemble, Experiment, Study
+from raydg.page.evidence import Scores
 from raydg.records import Record
 from raydg.resources import Resources
 from raydg.selection import Chosen
@@ -76,11 +78,12 @@ def evaluate_study(study: Study, resources: Resources, console: Console) -> None
                 rows = evaluate_ensemble(members, resources, watch)
             tracker.log_ensemble(joint, seeds, rows)
     output = Path(resources.runs) / study.name
+    scored = scored_rows(study, resources)
     for target in dict.fromkeys(target for experiment in study.experiments for target in experiment.targets):
         path = output / f"{target.replace('/', '-')}.png"
         draw_target(study, target, resources, path)
         reliability = output / f"{target.replace('/', '-')}-reliability.png"
-        drawn = draw_reliability(scored_rows(study, resources), target, reliability)
+        drawn = draw_reliability(scored, target, reliability)
         for picture in (path, reliability) if drawn else (path,):
             tracker.log_file(None, picture)
             console.print(f"picture: {picture}", soft_wrap=True)
@@ -103,7 +106,7 @@ def show_table(study: Study, resources: Resources, console: Console, options: re
         study.name,
         scored_rows(study, resources),
         remarks=remarks(study, resources),
-        baseline=baseline(options.baseline, resources),
+        baseline=baseline(options.baseline, resources, study=study),
     )
     show(tables, output / "table", console, options)
 
@@ -167,7 +170,10 @@ def _print(console: Console, title: str, header: Sequence[str], lines: Sequence[
 
 
 def baseline(
-    name: str | None, resources: Resources, folder_of: Callable[[Experiment], RunFolder] | None = None
+    name: str | None,
+    resources: Resources,
+    folder_of: Callable[[Experiment], RunFolder] | None = None,
+    study: Study | None = None,
 ) -> report.Baseline | None:
     """What tables compare with, reading the images behind each row from the run's folder.
 
@@ -175,9 +181,16 @@ def baseline(
         name: of the experiment; None: nothing is compared.
         resources: resolved.
         folder_of: the folder of an experiment's rows; by default its own.
+        study: whose ensembles are compared too, each by what is in its own folder.
     """
     if name is None:
         return None
+    of_ensembles = {
+        (joint, way.label or variant): way.folder
+        for joint, ways in (_ensembles(study, resources) if study else ())
+        for way in ways
+        for variant in way.variants
+    }
 
     @cache
     def record(path: Path) -> Record:
@@ -189,7 +202,10 @@ def baseline(
             for adaptation in experiment.adaptations
             if row.adaptation in adaptation.variants
         ]
-        folder = folder_of(experiment) if folder_of else RunFolder.of(experiment, resources.runs)
+        variants += [-1 for choice in experiment.choices if choice.label == row.adaptation]
+        folder = of_ensembles.get((experiment, row.adaptation))
+        if folder is None:
+            folder = folder_of(experiment) if folder_of else RunFolder.of(experiment, resources.runs)
         if row.record is None or not variants or not (folder.path / row.record).exists():
             return None
         kept = record(folder.path / row.record)
@@ -203,11 +219,13 @@ def scored_rows(study: Study, resources: Resources) -> list[tuple[Experiment, li
     that is called so and has the lowest seed of its members, with those of its own."""
     resources = resources.resolved()
     scored = [(experiment, selected_rows(experiment, resources)) for experiment in study.experiments]
-    for ensemble in study.ensembles:
-        for members in ensemble.groups(study.experiments):
-            joint = replace(members[0], name=ensemble.called(members[0]))
-            scored.append((joint, ensemble_rows(members, resources)))
-    return scored
+    return scored + rows_of_ensembles(study, resources)
+
+
+def rows_of_ensembles(study: Study, resources: Resources) -> list[tuple[Experiment, list[Row]]]:
+    """Of these the ensembles alone."""
+    resources = resources.resolved()
+    return [(joint, _rows(joint, ways, resources)) for joint, ways in _ensembles(study, resources)]
 
 
 def selected_rows(experiment: Experiment, resources: Resources) -> list[Row]:
@@ -225,18 +243,37 @@ def selected_rows(experiment: Experiment, resources: Resources) -> list[Row]:
     return sources + scored if scored else []
 
 
-def ensemble_rows(experiments: Sequence[Experiment], resources: Resources) -> list[Row]:
-    """Rows of an ensemble, on the targets and in-domain; none while a member has no checkpoint to select."""
+def choices(experiment: Experiment, resources: Resources) -> dict[str, Chosen]:
+    """What the experiment's choices came to, by their labels; those that lack scores are left out."""
+    folder = RunFolder.of(experiment, resources.runs)
+    if not experiment.choices or not folder.validation_rows(experiment):
+        return {}
+    return decided(experiment, folder, selection(experiment, folder), resources.data)
+
+
+def _ensembles(study: Study, resources: Resources) -> Iterator[tuple[Experiment, list[Way]]]:
+    """Every ensemble, as in `scored_rows`, with its ways; none while a member has no checkpoint to select."""
+    for ensemble in study.ensembles:
+        for members in ensemble.groups(study.experiments):
+            joint = replace(members[0], name=ensemble.called(members[0]))
+            yield joint, _ways_together(members, resources)
+
+
+def _ways_together(experiments: Sequence[Experiment], resources: Resources) -> list[Way]:
     ways = []
-    experiments = in_order(experiments)
-    for experiment in experiments:
+    for experiment in in_order(experiments):
         folder = RunFolder.of(experiment, resources.runs)
         if not folder.validation_rows(experiment):
             return []
         selected = selection(experiment, folder)
         chosen = decided(experiment, folder, selected, resources.data)
         ways.append(ways_of(experiment, folder, selected, chosen))
-    return [row for row in recorded(plan(experiments[0], together(ways), resources.data)) if row is not None]
+    return together(ways)
+
+
+def _rows(joint: Experiment, ways: Sequence[Way], resources: Resources) -> list[Row]:
+    """What has been scored of an ensemble on the targets and in-domain."""
+    return [row for row in recorded(plan(joint, ways, resources.data)) if row is not None]
 
 
 def remarks(study: Study, resources: Resources) -> dict[str, tuple[str, ...]]:
@@ -245,11 +282,8 @@ def remarks(study: Study, resources: Resources) -> dict[str, tuple[str, ...]]:
     resources = resources.resolved()
     said: dict[str, list[str]] = {}
     for experiment in study.experiments:
-        folder = RunFolder.of(experiment, resources.runs)
-        if not experiment.choices or not folder.validation_rows(experiment):
-            continue
-        chosen = decided(experiment, folder, selection(experiment, folder), resources.data)
-        said.setdefault(experiment.name, []).extend(_choices(experiment, chosen))
+        if experiment.choices and RunFolder.of(experiment, resources.runs).validation_rows(experiment):
+            said.setdefault(experiment.name, []).extend(_choices(experiment, choices(experiment, resources)))
     for ensemble in study.ensembles:
         names = dict.fromkeys(experiment.name for experiment in study.experiments)
         for name in names:
@@ -259,6 +293,10 @@ def remarks(study: Study, resources: Resources) -> dict[str, tuple[str, ...]]:
             else:
                 said.setdefault(name, []).append(_too_few(name, ensemble, alike))
     return {name: tuple(dict.fromkeys(texts)) for name, texts in said.items()}
+
+
+SCORES = Scores(selected_rows, choices, rows_of_ensembles, remarks)
+"""What has been scored of a study, for whoever shows it beside its tables."""
 
 
 def _choices(experiment: Experiment, chosen: Mapping[str, Chosen]) -> Iterator[str]:

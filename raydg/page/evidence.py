@@ -3,12 +3,13 @@
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
+from raydg.adaptation import Adaptation
 from raydg.assembly import TRAIN
 from raydg.charts import Trial
 from raydg.checkpoint import Checkpoint, RunFolder, read_metrics, read_rows
@@ -18,13 +19,25 @@ from raydg.licence import Licence
 from raydg.records import Record
 from raydg.report import Table, tables
 from raydg.resources import Resources
+from raydg.selection import Chosen
 from raydg.shards import PreparedDomain
 from raydg.values import decode
 
 STUDY, TRIALS = "study.json", "trials.json"
 
-SelectedRows = Callable[[Experiment, Resources], list[Row]]
-"""Rows of the checkpoint that an experiment's rule selects, as its table shows them; none where nothing is scored."""
+
+@dataclass(frozen=True)
+class Scores:
+    """How the scores of a study are read, as its tables show them."""
+
+    rows: Callable[[Experiment, Resources], Sequence[Row]]
+    """Of the checkpoint that an experiment's rule selects; none where nothing is scored."""
+    chosen: Callable[[Experiment, Resources], Mapping[str, Chosen]]
+    """What an experiment's choices came to, by their labels."""
+    ensembles: Callable[[Study, Resources], Sequence[tuple[Experiment, Sequence[Row]]]]
+    """Every ensemble, as an experiment that is called so, with its rows."""
+    remarks: Callable[[Study, Resources], Mapping[str, Sequence[str]]]
+    """What tables must say of experiments and ensembles, by what these are called."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +48,8 @@ class Judged:
     folder: RunFolder
     rows: tuple[Row, ...]
     """Of the selected checkpoint: source-validation, target and in-domain; empty where nothing was scored."""
+    chosen: Mapping[str, Chosen] = field(default_factory=dict)
+    """What the experiment's choices came to, by their labels; their rows are labelled likewise."""
 
     @property
     def label(self) -> str:
@@ -86,10 +101,23 @@ class Judged:
         path = self.folder.path / (row.record or "")
         if not row.record or not path.is_file():
             return {}
-        variants = next(a.variants for a in self.experiment.adaptations if row.adaptation in a.variants)
         record, space = Record.load(path), self.experiment.label_space
-        scores = record.scores(space.task, self.experiment.scored_ids, variants.index(row.adaptation))
+        scores = record.scores(space.task, self.experiment.scored_ids, self.adaptation(row)[1])
         return dict(zip(record.images.tolist(), scores.tolist(), strict=True))
+
+    def adaptation(self, row: Row) -> tuple[Adaptation, int]:
+        """What adapted for a row, and which of its variants the row is; of a choice it is what that came to.
+
+        Raises:
+            ValueError: a row of another experiment.
+        """
+        for adaptation in self.experiment.adaptations:
+            if row.adaptation in adaptation.variants:
+                return adaptation, adaptation.variants.index(row.adaptation)
+        for choice in self.experiment.choices:
+            if choice.label == row.adaptation and choice.label in self.chosen:
+                return choice.candidate(self.chosen[choice.label].adaptation), 0
+        raise ValueError(f"{self.label} names no adaptation {row.adaptation!r}: run `evaluate` of its job again.")
 
 
 @dataclass(frozen=True)
@@ -129,6 +157,8 @@ class Evidence:
     sweeps: tuple[Sweep, ...]
     study: Study | None
     """None where there is only a search."""
+    ensembles: tuple[tuple[Experiment, tuple[Row, ...]], ...] = ()
+    """Every ensemble, as an experiment that is called so; no network of its own is in a folder."""
 
     @cached_property
     def ways(self) -> dict[Way, dict[str, list[tuple[Judged, Row]]]]:
@@ -140,9 +170,30 @@ class Evidence:
                 found.setdefault(way, {}).setdefault(row.domain, []).append((judged, row))
         return found
 
+    @cached_property
+    def with_ensembles(self) -> dict[Way, dict[str, list[tuple[Experiment, Row]]]]:
+        """The same, and then those of ensembles: all that needs no folder of its own."""
+        found = {
+            way: {target: [(judged.experiment, row) for judged, row in rows] for target, rows in of_way.items()}
+            for way, of_way in self.ways.items()
+        }
+        for experiment, rows in self.ensembles:
+            for row in rows:
+                if row.role == "target":
+                    way = Way(experiment.name, row.inference, row.adaptation)
+                    found.setdefault(way, {}).setdefault(row.domain, []).append((experiment, row))
+        return found
+
+    def adaptations(self, way: Way) -> tuple[Adaptation, ...]:
+        """What may have adapted in a way: an adaptation, or the candidates of a choice; seeds may differ in these."""
+        experiment = next(e for found in self.with_ensembles[way].values() for e, _ in found)
+        of_choices = {choice.label: choice.candidates for choice in experiment.choices}
+        single = [each for each in experiment.adaptations if way.adaptation in each.variants]
+        return tuple(single) or of_choices[way.adaptation]
+
     def text(self, way: Way, inside: bool = False) -> str:
         """A way in words; `inside` its experiment, without that one's name."""
-        several = len({w.inference for w in self.ways if w.experiment == way.experiment}) > 1
+        several = len({w.inference for w in self.with_ensembles if w.experiment == way.experiment}) > 1
         parts = ([] if inside else [way.experiment]) + ([way.inference] if several else []) + [way.adaptation]
         return ", ".join(parts)
 
@@ -208,7 +259,7 @@ def mean_over_seeds(found: Sequence[tuple[Judged, Row]], value: Callable[[Judged
     return np.mean([np.mean(values, axis=0) for values in by_seed.values()], axis=0)
 
 
-def gather(folder: Path, data: str, selected_rows: SelectedRows) -> Evidence:
+def gather(folder: Path, data: str, scores: Scores) -> Evidence:
     """Read what `<runs>/<study>` and the folders of its runs hold.
 
     Raises:
@@ -230,10 +281,13 @@ def gather(folder: Path, data: str, selected_rows: SelectedRows) -> Evidence:
         raise ValueError(f"{described} cannot be read: {error} Write it again with `table` of its job.") from None
     resources = Resources(data=data, runs=str(folder.parent)).resolved()
     judged = tuple(
-        Judged(e, RunFolder.of(e, resources.runs), tuple(selected_rows(e, resources))) for e in study.experiments
+        Judged(e, RunFolder.of(e, resources.runs), tuple(scores.rows(e, resources)), scores.chosen(e, resources))
+        for e in study.experiments
     )
-    scored = [(each.experiment, each.rows) for each in judged]
-    made = tables(study.name, scored) if any(rows for _, rows in scored) else ()
+    ensembles = tuple((joint, tuple(rows)) for joint, rows in scores.ensembles(study, resources))
+    scored = [*((each.experiment, each.rows) for each in judged), *ensembles]
+    some = any(rows for _, rows in scored)
+    made = tables(study.name, scored, remarks=scores.remarks(study, resources)) if some else ()
     domains = {}
     for experiment in study.experiments:
         for name in (*experiment.sources, *experiment.targets):
@@ -241,7 +295,7 @@ def gather(folder: Path, data: str, selected_rows: SelectedRows) -> Evidence:
                 domains[name] = PreparedDomain.open(resources.data, experiment.label_space, name)
             except ValueError:  # sources need not be on the machine that draws the page, which says what is missing
                 continue
-    return Evidence(study.name, judged, made, domains, sweeps, study)
+    return Evidence(study.name, judged, made, domains, sweeps, study, ensembles)
 
 
 def read_sweep(path: Path) -> Sweep:

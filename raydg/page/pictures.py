@@ -55,8 +55,8 @@ def predictions(
     experiment, wanted = judged.experiment, set(places)
     checkpoint = judged.folder.checkpoint_at(row.step)
     inference = next(i for i in experiment.scored_inferences if i.label == row.inference)
-    adaptation = next(a for a in experiment.adaptations if row.adaptation in a.variants)
-    variant, splits = adaptation.variants.index(row.adaptation), tuple(row.split.split("+"))
+    adaptation, variant = judged.adaptation(row)
+    splits = tuple(row.split.split("+"))
     protocol = experiment.scored_protocol
     predictor = adaptation.predictor(checkpoint.network(device, inference, row.domain))
     weight = next(predictor.network.parameters())
@@ -190,7 +190,9 @@ def _shown(evidence: Evidence, target: str) -> list[tuple[Way, Judged, Row]]:
     found = []
     for way, by_target in evidence.ways.items():
         for judged, row in by_target.get(target, ())[:1]:
-            if judged.selected and (not found or judged.experiment.label_space == found[0][1].experiment.label_space):
+            # What a choice came to may have another checkpoint than the selected one.
+            there = row.step in [checkpoint.step for checkpoint in judged.folder.checkpoints()]
+            if there and (not found or judged.experiment.label_space == found[0][1].experiment.label_space):
                 found.append((way, judged, row))
     return found
 

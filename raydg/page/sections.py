@@ -104,11 +104,11 @@ def calibration(evidence: Evidence) -> Section | None:
     """A reliability diagram of every way on every target, over seeds and orders together."""
     made = []
     for target in evidence.targets:
-        for way, found in evidence.ways.items():
-            held = [(judged, row.calibration) for judged, row in found.get(target, ()) if row.calibration]
+        for way, found in evidence.with_ensembles.items():
+            held = [(experiment, row.calibration) for experiment, row in found.get(target, ()) if row.calibration]
             if not held:
                 continue
-            classes = held[0][0].experiment.scored_ids
+            classes = held[0][0].scored_ids
             total = sum((each for _, each in held), Calibration.empty(held[0][1].num_classes))
             bins = total.bins(ECE_BINS, classes)
             if not bins[:, 0].sum():
@@ -127,7 +127,7 @@ def trade_offs(evidence: Evidence) -> Section | None:
     parts = []
     for each in evidence.tables:
         timed = [Way(*key) for key in each.measured if each.seconds(key) and _own_time(evidence, Way(*key))]
-        families = {w: (w.experiment, w.inference, family(_adaptation(evidence, w))) for w in timed}
+        families = {w: (w.experiment, w.inference, _family(evidence, w)) for w in timed}
         rows, worth, errors = [], [], []
         for way in timed:
             cells = each.cells[way.key]
@@ -160,24 +160,26 @@ def trade_offs(evidence: Evidence) -> Section | None:
         return None
     note = (
         "The wide line is the front: nothing that costs less is better. Thin lines join what differs in iterations or "
-        "batch size alone. Predictions that are by-products of a longer run have no time of their own and are left out."
+        "batch size alone. Predictions that are by-products of a longer run have no time of their own and are left "
+        "out; so are adaptations that first see the whole target, for the time of that fit was not measured."
     )
     return Section("Runtime", joined([*parts, element("p", note, class_="notes")]))
 
 
-def _adaptation(evidence: Evidence, way: Way) -> Adaptation:
-    return next(
-        adaptation
-        for judged in evidence.judged
-        if judged.experiment.name == way.experiment
-        for adaptation in judged.experiment.adaptations
-        if way.adaptation in adaptation.variants
-    )
-
-
 def _own_time(evidence: Evidence, way: Way) -> bool:
-    """Variants of an adaptation come from one run, whose time is that of its last."""
-    return _adaptation(evidence, way).variants[-1] == way.adaptation
+    """Whether the time of a way is all that it takes: variants of an adaptation come from one run, whose time is that
+    of its last, and what is fitted to the target before is not in it."""
+    found = evidence.adaptations(way)
+    if any(adaptation.needs_fit for adaptation in found):
+        return False
+    # What a choice is from has one variant each, and is called otherwise.
+    return all(len(each.variants) == 1 or each.variants[-1] == way.adaptation for each in found)
+
+
+def _family(evidence: Evidence, way: Way) -> str:
+    """Of a choice, which may differ by seed, its own label."""
+    found = evidence.adaptations(way)
+    return family(found[0]) if len(found) == 1 else way.adaptation
 
 
 def family(adaptation: Adaptation) -> str:
@@ -555,7 +557,7 @@ def licences(evidence: Evidence) -> Section | None:
 
 def costs(evidence: Evidence) -> Section | None:
     """Time of training, and of a prediction on each kind of machine that measured one."""
-    parts: list[Markup] = []
+    parts: list[Markup | None] = []
     trained = []
     for judged in evidence.judged:
         seconds = [line["seconds"] for line in judged.metrics if "loss" in line]
@@ -574,13 +576,18 @@ def costs(evidence: Evidence) -> Section | None:
         parts += [table(header, trained), element("p", "Without validation and start-up.", class_="notes")]
     predicted = [
         [evidence.text(way), target, f"{1000 * statistics.median(times):.4g}", "; ".join(sorted(machines))]
-        for way, found in evidence.ways.items()
+        for way, found in evidence.with_ensembles.items()
         for target, rows in found.items()
         if (times := [row.cost.seconds_per_image for _, row in rows if row.cost])
         and (machines := {row.cost.measured_on for _, row in rows if row.cost})
     ]
     if predicted:
         parts.append(table(["prediction", "target", COST, "measured on"], predicted, 2))
+        parts.append(
+            element("p", "Without the fit of adaptations that first see the whole target.", class_="notes")
+            if any(a.needs_fit for way in evidence.with_ensembles for a in evidence.adaptations(way))
+            else None
+        )
     return Section("Cost", joined(parts)) if parts else None
 
 

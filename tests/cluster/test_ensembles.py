@@ -21,7 +21,7 @@ from raydg.checkpoint import RunFolder, read_rows
 from raydg.cluster import drawing
 from raydg.cluster.drawing import draw_reliability, draw_target
 from raydg.cluster.evaluate import decide, evaluate, evaluate_ensemble, score_selecting, selection
-from raydg.cluster.study import remarks, scored_rows, selected_rows, show_table
+from raydg.cluster.study import baseline, remarks, scored_rows, selected_rows, show_table
 from raydg.evaluation import Confusion, Row
 from raydg.experiment import Ensemble, Experiment, Study
 from raydg.progress import Scored
@@ -273,6 +273,17 @@ def test_tables_and_pictures_show_choices_and_ensembles(judged, resources, prepa
     assert "(seeds 0; 1; 2); ± over the groups" in text
     assert "no ensemble of 4 of tiny: it has the seeds 0 1 2 (--seeds gives others)" in text
     assert remarks(study, resources).keys() == {"tiny", "tiny, ensemble of 1", "tiny, ensemble of 2"}
+
+    # What a baseline compares are the images of the ensemble, not of its first member.
+    against = baseline("tiny", resources, study=study)
+    assert against
+    for experiment, rows in scored_rows(study, resources):
+        for each in (row for row in rows if row.role == "target"):
+            tallies = against.tallies(experiment, each)
+            assert tallies
+            parts, wholes = tallies.parts.sum(0), tallies.wholes.sum(0)
+            iou = parts[wholes > 0] / wholes[wholes > 0]
+            assert 100 * iou.mean() == pytest.approx(100 * each.confusion.mean_iou())
 
     # Each member of an ensemble has its own choice, and its own checkpoint with it.
     (row,) = (row for row in found["tiny, ensemble of 2"] if row.adaptation == choice.label)

@@ -1,7 +1,9 @@
 """The page of a study holds everything it shows, says what was measured, and leaves out what was not."""
 
+import io
 import json
 import re
+import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -9,19 +11,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 from mlflow import MlflowClient
+from rich.console import Console
 
 from raydg import page
-from raydg.adaptation import IaBN, SegTTT, TargetNorm, TrainBN
+from raydg.adaptation import AdaBN, Choice, IaBN, SegTTT, TargetNorm, TrainBN
 from raydg.charts import Trial
-from raydg.cluster.study import selected_rows
-from raydg.experiment import Study
+from raydg.checkpoint import RunFolder
+from raydg.cluster.evaluate import evaluate
+from raydg.cluster.study import SCORES, baseline, show_table
+from raydg.experiment import Ensemble, Study
 from raydg.page import sections
 from raydg.page.embedding import balanced, features, middles
-from raydg.page.evidence import Evidence, Way, gather, read_sweep
+from raydg.page.evidence import Evidence, Judged, Way, gather, read_sweep
 from raydg.page.markup import Markup, element, table
 from raydg.page.pictures import chosen, grids, predictions
+from raydg.report import tables
+from raydg.resources import Resources
 from raydg.shards import PreparedDomain
 from raydg.tracking import attach
+from raydg.values import decode
 
 # MLflow's own mappers ask SQLAlchemy for what 2.1 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")
@@ -65,9 +73,9 @@ def evidence(evaluated: Path, prepared: str) -> Evidence:
         for lr, score in ((0.1, 10.0), (0.01, 30.5), (0.001, None))
     ]
     (sweep / "trials.json").write_text(json.dumps(trials))
-    gathered = gather(evaluated, prepared, selected_rows)
+    gathered = gather(evaluated, prepared, SCORES)
     page.analyse(gathered, prepared)
-    return gather(evaluated, prepared, selected_rows)
+    return gather(evaluated, prepared, SCORES)
 
 
 @pytest.fixture(scope="module")
@@ -150,7 +158,11 @@ def test_differences_of_images_are_those_of_their_records(evidence: Evidence) ->
 
 @pytest.mark.parametrize("adaptation", ["t-BN", "TN(batch_size=2)", "IaBN(instance_weight=0.3)"])
 def test_pictures_show_what_the_scores_count(evidence: Evidence, adaptation: str) -> None:
-    judged = evidence.judged[0]
+    pictures_agree(evidence, evidence.judged[0], adaptation)
+
+
+def pictures_agree(evidence: Evidence, judged: Judged, adaptation: str) -> None:
+    """Whether the score of an image follows from its picture."""
     domain = evidence.domains["street/night"]
     row = next(row for row in judged.targets if row.adaptation == adaptation)
     made = predictions(judged, row, domain, [("val", 1)])
@@ -199,7 +211,7 @@ def test_a_grid_can_be_filtered_by_attributes(
 
 
 def test_a_study_without_scores_shows_what_it_has(evaluated: Path, prepared: str, tmp_path: Path) -> None:
-    unscored = gather(evaluated, prepared, lambda experiment, resources: [])
+    unscored = gather(evaluated, prepared, replace(SCORES, rows=lambda experiment, resources: []))
     out = tmp_path / "report.html"
     page.write(replace(unscored, sweeps=()), out, pictures=0)
     words = Page(out.read_text()).words
@@ -208,11 +220,79 @@ def test_a_study_without_scores_shows_what_it_has(evaluated: Path, prepared: str
     assert "scores: nothing is scored yet, run `evaluate`" in words
 
 
+CHOICE = Choice(candidates=(IaBN(0.0), IaBN(0.5)), on="source-validation")
+
+
+@pytest.fixture(scope="module")
+def choosing(evaluated: Path, prepared: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a study with a choice, ensembles of one, and an adaptation that is fitted first."""
+    runs = tmp_path_factory.mktemp("choosing") / "runs"
+    shutil.copytree(evaluated.parent, runs)
+    resources = Resources(workers=0, data=prepared, runs=str(runs))
+    plain = study_of(evaluated)
+    ways = (TrainBN(), AdaBN())
+    experiments = tuple(replace(e, choices=(CHOICE,), adaptations=ways) for e in plain.experiments)
+    study = Study(name="choosing", experiments=experiments, ensembles=(Ensemble(size=1),))
+    for each in study.experiments:
+        evaluate(each, RunFolder.of(each, runs), resources)
+    show_table(study, resources, Console(file=io.StringIO()))
+    return runs / study.name
+
+
+def study_of(folder: Path) -> Study:
+    return decode(Study, json.loads((folder / "study.json").read_text()))
+
+
+def test_a_page_has_choices_and_ensembles_as_the_table_has(choosing: Path, prepared: str, tmp_path: Path) -> None:
+    found = gather(choosing, prepared, SCORES)
+    (made,) = found.tables
+    assert made.markdown() == (choosing / "table.md").read_text()
+    names = [TINY, "slow", f"{TINY}, ensemble of 1", "slow, ensemble of 1"]
+    assert list(dict.fromkeys(name for name, _, _ in made.measured)) == names
+    assert {CHOICE.label} <= {way.adaptation for way in found.ways}
+    page.write(found, tmp_path / "report.html", pictures=1)
+    words = "\n".join(Page((tmp_path / "report.html").read_text()).words)
+    assert f"slow, seed 0: {CHOICE.label}: IaBN(instance_weight=" in words
+    assert f"slow, ensemble of 1, {CHOICE.label} on street/night" in words  # a reliability diagram
+    for judged in found.judged:
+        (row,) = (row for row in judged.targets if row.adaptation == CHOICE.label)
+        came_to = judged.chosen[CHOICE.label].adaptation
+        assert judged.adaptation(row) == (CHOICE.candidate(came_to), 0)
+        pictures_agree(found, judged, CHOICE.label)
+        with pytest.raises(ValueError, match="names no adaptation 'other': run `evaluate`"):
+            judged.adaptation(replace(row, adaptation="other"))
+
+
+def test_what_is_fitted_first_has_no_place_among_runtimes(choosing: Path, prepared: str) -> None:
+    section = sections.trade_offs(gather(choosing, prepared, SCORES))
+    assert section and "the time of that fit was not measured" in section.content
+    assert CHOICE.label in section.content and "slow, ensemble of 1" in section.content
+    assert AdaBN().label not in section.content
+
+
+def test_choices_and_ensembles_are_compared_with_a_baseline(choosing: Path, prepared: str) -> None:
+    found = gather(choosing, prepared, SCORES)
+    assert isinstance(found.study, Study)
+    resources = Resources(data=prepared, runs=str(choosing.parent)).resolved()
+    scored = [*((judged.experiment, judged.rows) for judged in found.judged), *found.ensembles]
+    (made,) = tables("t", scored, baseline=baseline("slow", resources, study=found.study))
+    ours, theirs = (
+        100 * row.confusion.mean_iou()
+        for judged in found.judged
+        for row in judged.targets
+        if row.adaptation == CHOICE.label
+    )
+    for name in (TINY, f"{TINY}, ensemble of 1"):
+        difference = made.differences[(name, "plain", CHOICE.label)]["street/night"]
+        assert difference.difference == pytest.approx(ours - theirs)
+
+
 def test_a_search_alone_has_a_page(evaluated: Path, evidence: Evidence, tmp_path: Path) -> None:
     folder = tmp_path / "search" / "sweep-2"
     folder.mkdir(parents=True)
     (folder / "trials.json").write_text((evaluated / "sweep-1" / "trials.json").read_text())
-    found = gather(folder.parent, "nowhere", lambda experiment, resources: pytest.fail("there is no experiment"))
+    none = replace(SCORES, rows=lambda experiment, resources: pytest.fail("there is no experiment"))
+    found = gather(folder.parent, "nowhere", none)
     assert found.sweeps[0].trials == (Trial({"ERM.lr": 0.1}, 10.0), Trial({"ERM.lr": 0.01}, 30.5))
     assert (found.sweeps[0].num_trials, found.sweeps[0].seconds) == (3, 180.0)
     page.write(found, tmp_path / "report.html")
@@ -222,10 +302,10 @@ def test_a_search_alone_has_a_page(evaluated: Path, evidence: Evidence, tmp_path
 
 def test_folders_that_hold_no_study_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"holds no study\.json"):
-        gather(tmp_path, "data", lambda experiment, resources: [])
+        gather(tmp_path, "data", SCORES)
     (tmp_path / "study.json").write_text("{}")
     with pytest.raises(ValueError, match="cannot be read"):
-        gather(tmp_path, "data", lambda experiment, resources: [])
+        gather(tmp_path, "data", SCORES)
     (tmp_path / "trials.json").write_text('[{"score": 1}]')
     with pytest.raises(ValueError, match="no list of trials"):
         read_sweep(tmp_path / "trials.json")
