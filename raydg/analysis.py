@@ -32,7 +32,7 @@ def analyse(
     """Rows of every checkpoint on every source's validation split and on targets, as training validates: the method's
     own inference, no adaptation, `Experiment.validation_protocol`.
 
-    What has been analysed before is read, not run.
+    What has been analysed before is read, not run, unless the domain was prepared again with other images since.
 
     Args:
         experiment: what was trained.
@@ -66,6 +66,7 @@ def analyse(
                 order=0,
                 num_images=sum(domain.num_samples(part) for part in parts),
                 counts=Confusion.empty(experiment.label_space.num_classes).to_json(),
+                content=domain.manifest.index_sha256,
             )
             there = [row for row in done if replace(row, counts=empty.counts, loss=None) == empty]
             if not there:
@@ -78,11 +79,17 @@ def analyse(
                     experiment.validation_protocol,
                 )  # fmt: skip
                 there = [replace(empty, counts=counted.to_json(), loss=loss)]
-                done += there
+                # Instead of one of the domain as it was before.
+                done = [row for row in done if _place(row) != _place(empty)] + there
                 write_rows(folder.analysis, done)
                 watch(there[0])
             rows += there
     return rows
+
+
+def _place(row: Row) -> tuple[object, ...]:
+    """What a row was asked for, of whatever images."""
+    return row.step, row.domain, row.split, row.inference, row.adaptation, row.protocol
 
 
 def _wanted(

@@ -228,6 +228,8 @@ class Row(Value):
     """File with the counts of every image (`raydg.records.Record`), below the run's folder."""
     loss: float | None = None
     """Mean of -log of the true class's probability over all that counts, where it was measured: see raydg.analysis."""
+    content: str = ""
+    """What the prepared domain held: SHA-256 of its index; empty where training validates."""
     cost: Cost | None = field(default=None, compare=False)
     """Time of a prediction; two rows are equal whatever they took."""
 

@@ -43,12 +43,13 @@ def scoring_batches(
     adaptation: Adaptation,
     protocol: Protocol,
     seed: int,
-    order: int,
+    order: int | None,
 ) -> list[ScoringBatch]:
     """Every image of the splits exactly once, in the batches that the adaptation asks for.
 
     Images of a batch share a size, and a batch stays inside a split. The order is drawn anew for each `order` where
-    the adaptation sees a batch, and is that of the shards where it sees one image.
+    the adaptation sees a batch or a stream (a stream is in a drawn order within each split; data in their own order
+    would be sorted by class), and is that of the shards where it sees one image, and with None for `order`.
     """
     planned = []
     for split in splits:
@@ -124,7 +125,7 @@ def fit(
     members of an ensemble see them one member after another."""
 
     def images() -> Iterator[Tensor]:
-        for batch in scoring_batches(domain, splits, adaptation, protocol, 0, 0):
+        for batch in scoring_batches(domain, splits, adaptation, protocol, 0, None):
             pictures = [domain.read(batch.split, position).image for position in batch.positions]
             yield from protocol.pieces(shown(pictures, protocol, device, dtype))
 

@@ -58,6 +58,7 @@ REQUIREMENTS = (
 OPTIONAL = ("timm", "transformers")
 """Those that only some networks need; an exported model asks for them where they are installed."""
 MEASURED_TAG = "raydg.measured"
+MEMBERS_TAG = "raydg.members"
 
 # A server that is down should cost a request seconds, not MLflow's default of minutes.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
@@ -167,9 +168,15 @@ class Tracker:
             fold = f"{experiment.name} → {', '.join(experiment.targets)}" if experiment.targets else experiment.name
             child = self._run((self.study.name, fold), parent)
             of = f"seeds {' '.join(map(str, seeds))}" if seeds else f"seed {experiment.seed}"
-            return self._run((self.study.name, fold, of), child, experiment)
+            return self._run((self.study.name, fold, of), child, experiment, seeds)
 
-    def _run(self, path: tuple[str, ...], parent: str | None, experiment: Experiment | None = None) -> str:
+    def _run(
+        self,
+        path: tuple[str, ...],
+        parent: str | None,
+        experiment: Experiment | None = None,
+        members: Sequence[int] = (),
+    ) -> str:
         # Two trainings that differ in a setting are two runs, even under one name.
         identity = fingerprint([*path, experiment.training_fingerprint() if experiment else None])
         if identity not in self._runs:
@@ -182,7 +189,7 @@ class Tracker:
             else:
                 tags = {"raydg.identity": identity} | ({"mlflow.parentRunId": parent} if parent else {})
                 run_id = self.client.create_run(mlflow_experiment, tags=tags, run_name=path[-1]).info.run_id
-                self._log_parameters(run_id, experiment)
+                self._log_parameters(run_id, experiment, members)
             self._runs[identity] = run_id
         return self._runs[identity]
 
@@ -192,14 +199,19 @@ class Tracker:
             return found.experiment_id
         return self.client.create_experiment(self.study.name, artifact_location=self.artifacts)
 
-    def _log_parameters(self, run: str, experiment: Experiment | None) -> None:
+    def _log_parameters(self, run: str, experiment: Experiment | None, members: Sequence[int] = ()) -> None:
+        """Settings, and what a run is found by: a seed's by its training, which no ensemble of several has."""
         if experiment is None:
             return
         leaves = [s for s in settings(experiment) if not _holds_values(s.value) and s.path != "label_space.palette"]
         parameters = [Param(setting.path, str(setting.value)) for setting in leaves]
         for i in range(0, len(parameters), MOST_PARAMETERS):
             self.client.log_batch(run, params=parameters[i : i + MOST_PARAMETERS])
-        tags = {"raydg.fingerprint": experiment.fingerprint(), "raydg.training": experiment.training_fingerprint()}
+        tags = {"raydg.fingerprint": experiment.fingerprint()}
+        if members:
+            tags[MEMBERS_TAG] = " ".join(map(str, members))
+        else:
+            tags["raydg.training"] = experiment.training_fingerprint()
         self.client.log_batch(run, tags=[RunTag(key, value) for key, value in tags.items()])
 
     def _follow(self, experiment: Experiment, folder: RunFolder, stop: threading.Event) -> None:

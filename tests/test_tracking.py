@@ -24,7 +24,7 @@ from raydg.methods import ERM
 from raydg.models import DeepLabV3Plus, SmallNet
 from raydg.optimization import SGD
 from raydg.plan import Sampling
-from raydg.tracking import SweepTracker, Tracker, checkpoint_of_run, row_metrics
+from raydg.tracking import SweepTracker, Tracker, _run_of_training, checkpoint_of_run, row_metrics
 from raydg.trials import Trial
 
 # MLflow's own mappers ask SQLAlchemy for what 2.1 deprecates.
@@ -182,6 +182,19 @@ def test_an_ensemble_has_a_run_of_its_own_beside_its_seeds(store: Path) -> None:
     parent = tracker.client.get_run(run.data.tags["mlflow.parentRunId"])
     assert parent.info.run_name.startswith(f"{EXPERIMENT.name}, ensemble of 2")
     assert tracker.run_of(EXPERIMENT) != run.info.run_id
+
+
+def test_a_seeds_model_is_not_registered_in_the_run_of_its_ensemble(store: Path) -> None:
+    tracker = tracker_of(study_of("apart"), store)
+    alone = replace(EXPERIMENT, name="a seed of an ensemble", seed=91)  # which no other test has tracked
+    joint = replace(alone, name=f"{alone.name}, ensemble of 2")
+    assert joint.training_fingerprint() == alone.training_fingerprint()
+    ensemble = tracker.run_of(joint, (91, 92))
+    tags = tracker.client.get_run(ensemble).data.tags
+    assert tags["raydg.members"] == "91 92" and "raydg.training" not in tags
+    of_seed = tracker.run_of(alone)
+    tracker.run_of(joint, (91, 93))  # the latest, which a search finds first
+    assert _run_of_training(tracker.client, alone, tracker.uri) == of_seed
 
 
 def test_validation_and_target_scores_are_recorded_per_class_with_what_they_stem_from(

@@ -85,7 +85,8 @@ class Adaptation(Value, ABC):
 
     @property
     def num_orders(self) -> int:
-        """Random orders of the images that a score is averaged over; 1 where the order changes nothing."""
+        """Random orders of the images that a score is averaged over; 1 where the order changes nothing, and of a
+        stream, of which every seed draws one."""
         return 1
 
     @abstractmethod

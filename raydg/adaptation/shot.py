@@ -46,7 +46,8 @@ class SHOT(OnNormalization):
     """
 
     norm: Normalization = T_BN
-    """What BatchNorm layers normalise with, gradients of an image's or a batch's statistics included."""
+    """What BatchNorm layers normalise with, gradients of an image's statistics included; none that sees a batch, on
+    which predictions would hang."""
     epochs: int = 15
     """Passes over the target; labels are made anew before each."""
     learning_rate: float = 0.001
@@ -72,10 +73,9 @@ class SHOT(OnNormalization):
         self.require(self.pseudo_label_weight >= 0, "pseudo_label_weight", "0 or more")
         self.require(0 < self.momentum < 1, "momentum", "between 0 and 1")
         self.require(self.weight_decay >= 0, "weight_decay", "0 or more")
-        most = self.norm.batch_size if self.norm.sees == "a batch" else None
-        legal = "1 or more" if most is None else f"1 to {most}, the batch of its norm"
-        ok = self.images_per_step >= 1 and (most is None or self.images_per_step <= most)
-        self.require(ok, "images_per_step", legal)
+        self.require(self.images_per_step >= 1, "images_per_step", "1 or more")
+        # Its predictions would hang on their batch, which is in the order of the data.
+        self.require(self.norm.sees != "a batch", "norm", "one that does not see a batch, such as TrainBN or AdaBN")
 
     @property
     def batch_size(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]

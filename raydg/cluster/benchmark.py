@@ -140,6 +140,14 @@ class _Work:
             highlight=False,
             soft_wrap=True,
         )
+        choices = sum(len(trial.experiment.choices) for trial in trials)
+        if choices or self.study.ensembles:
+            self.console.print(
+                f"not in a benchmark: {choices} choices, {len(self.study.ensembles)} ensembles; `evaluate` scores them",
+                markup=False,
+                highlight=False,
+                soft_wrap=True,
+            )
 
     def folder(self, experiment: Experiment) -> RunFolder:
         return RunFolder.of(experiment, self.resources.runs)

@@ -215,10 +215,10 @@ def score_targets(
     """Score every domain that the experiment judges, by every inference under every adaptation, with the selected
     checkpoint; choices are left out.
 
-    What has been scored before is read, not run. Every shard that is done leaves its counts in the run's folder, whole
-    or not at all, under a name that follows from all that decides them; so an evaluation that was killed goes on where
-    it stopped, on however many actors, and every image counts once. An adaptation that keeps its state is one shard,
-    which starts anew.
+    What has been scored before is read, not run, unless the domain was prepared again with other images since. Every
+    shard that is done leaves its counts in the run's folder, whole or not at all, under a name that follows from all
+    that decides them; so an evaluation that was killed goes on where it stopped, on however many actors, and every
+    image counts once. An adaptation that keeps its state is one shard, which starts anew.
     """
     ways = [alone(way) for way in ways_of(experiment, folder, selected, {})]
     return _score(plan(experiment, ways, resources.resolved().data), experiment, resources, watch)
@@ -367,7 +367,8 @@ def recorded(questions: Sequence["Question"]) -> list[Row | None]:
 
 
 class _Lines:
-    """A file of rows, written whole whenever some come in: each instead of one that answers the same."""
+    """A file of rows, written whole whenever some come in: each instead of one that answers the same, of the domain as
+    it is or as it was before it was prepared again."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.text = path, ""
@@ -376,8 +377,8 @@ class _Lines:
     def put(self, rows: Sequence[Row]) -> None:
         there = self.path.read_text() if self.path.exists() else ""
         if there != self.text:  # at first, or when another evaluation has written
-            self.lines = {_asks(row): to_lines([row]) for row in from_lines(there)}
-        self.lines |= {_asks(row): to_lines([row]) for row in rows}
+            self.lines = {_place(row): to_lines([row]) for row in from_lines(there)}
+        self.lines |= {_place(row): to_lines([row]) for row in rows}
         self.text = "".join(self.lines.values())
         self.path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(self.path, self.text)
@@ -389,8 +390,6 @@ class Question:
 
     rows: tuple[Row, ...]
     """With no counts yet."""
-    content: str
-    """SHA-256 of the index of the prepared domain."""
     inference: Inference
     way: Way
     splits: tuple[str, ...]
@@ -409,7 +408,7 @@ class Question:
         """What decides the counts, in 64 hexadecimal digits: weights, images, and every setting between them."""
         single, adaptations = len(weights) == 1, [encode(member.adaptation) for member in self.way.members]
         # The order of the images is in the shards. A way to predict may ask for the names of the sources.
-        asked: list[Any] = [weights[0] if single else list(weights), self.content, self.rows[0].domain]
+        asked: list[Any] = [weights[0] if single else list(weights), self.rows[0].content, self.rows[0].domain]
         asked += [list(self.splits), encode(self.inference), adaptations[0] if single else adaptations]
         asked += [list(experiment.source_names), encode(self.protocol), experiment.precision == "float64"]
         asked += [[[[batch.split, list(batch.positions)] for batch in shard] for shard in self.shards]]
@@ -463,12 +462,12 @@ def _questions(
                             num_images=sum(len(batch.positions) for batch in batches),
                             counts=empty,
                             protocol=protocol_label,
+                            content=domain.manifest.index_sha256,
                         )
                         for variant in way.variants
                     )
                     cut = tuple(shards(batches, way.adaptation))
-                    content = domain.manifest.index_sha256
-                    questions.append(Question(rows, content, inference, way, splits, protocol, cut))
+                    questions.append(Question(rows, inference, way, splits, protocol, cut))
     return questions
 
 
@@ -752,6 +751,11 @@ def _run(jobs: list[dict[str, Any]], scorer: Scorer) -> Iterable[dict[str, Any]]
 
 
 def _asks(row: Row) -> tuple[Any, ...]:
-    """What a row asks for, whatever was counted."""
+    """What a row asks for, whatever was counted; last, of which images."""
     who = row.step, row.role, row.domain, row.split, row.inference, row.adaptation
-    return *who, row.order, row.num_images, row.protocol
+    return *who, row.order, row.protocol, row.num_images, row.content
+
+
+def _place(row: Row) -> tuple[Any, ...]:
+    """What rows of one question have in common, of whatever images: the latest of them is kept."""
+    return _asks(row)[:-2]

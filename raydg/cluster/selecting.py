@@ -1,4 +1,4 @@
-"""Scores adaptations where they may be chosen: on the sources' validation splits and the development domain, with one
+"""Scores adaptations where they may be chosen: on the sources' validation splits or the development domain, with one
 checkpoint, by the fleet that scores targets. No target can be asked for.
 
 Choosing how BatchNorm normalises on the sources' own validation splits favours what changes nothing: these images are
@@ -18,6 +18,7 @@ def selection_rows(
     folder: RunFolder,
     step: int,
     resources: Resources,
+    on: RowRole,
     watch: Watch = lambda scored: None,
 ) -> list[Row]:
     """Scores of a checkpoint under the experiment's adaptations, by the inference that validates and shown as in
@@ -25,19 +26,24 @@ def selection_rows(
 
     What has been scored before is read, not run, and a scoring that was killed goes on where it stopped.
 
+    Args:
+        experiment: whose checkpoint.
+        folder: of its training.
+        step: of the checkpoint.
+        resources: what it runs on.
+        on: "source-validation" or "development", whichever decides; the other is not scored.
+        watch: is told of progress.
+
     Returns:
-        Rows of the roles source-validation and development, one per domain, variant of an adaptation and order.
+        Rows of the role `on`, one per domain, variant of an adaptation and order.
 
     Raises:
-        ValueError: no such checkpoint, or nothing to score on.
+        ValueError: another role, no such checkpoint, or nothing to score on.
     """
-    roles: tuple[RowRole, ...] = ("source-validation", *(("development",) if experiment.development else ()))
-    rows = []
-    for role in roles:
-        rows += score_selecting(experiment, folder, [step], experiment.adaptations, role, resources, watch)
+    rows = score_selecting(experiment, folder, [step], experiment.adaptations, on, resources, watch)
     if not rows:
         raise ValueError(
-            f"{experiment.name!r} has no domain that may choose an adaptation: its sources have no {VALIDATION!r} "
-            "split, and it names no development domain."
+            f"{experiment.name!r} has no image that may choose an adaptation: its sources have no {VALIDATION!r} "
+            "split. Prepare one, or choose on a development domain."
         )
     return rows

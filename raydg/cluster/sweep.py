@@ -37,7 +37,7 @@ from raydg.cluster.selecting import selection_rows
 from raydg.cluster.study import trained
 from raydg.cluster.train import train
 from raydg.errors import MENDABLE
-from raydg.evaluation import Row
+from raydg.evaluation import Row, RowRole
 from raydg.experiment import Experiment, Study
 from raydg.overview import code
 from raydg.prefix import fork, parts
@@ -386,7 +386,8 @@ def _adapted(fold: Experiment, folder: RunFolder, step: int, work: Work) -> list
     adaptation = work.sweep.objective.adaptation
     assert adaptation is not None
     only = replace(fold, adaptations=(fold.adaptations[adaptation],))
-    return once(f"score {only.fingerprint()} {step}", work.resources, "score", only, folder, step)
+    on = work.sweep.objective.role
+    return once(f"score {only.fingerprint()} {step} {on}", work.resources, "score", only, folder, step, on)
 
 
 class _Training(threading.Thread):
@@ -419,8 +420,8 @@ class Worker:
         fork(experiment, folder, self.resources.runs)
         train(experiment, self.resources)
 
-    def score(self, experiment: Experiment, folder: RunFolder, step: int) -> list[Row]:
-        return selection_rows(experiment, folder, step, self.resources)
+    def score(self, experiment: Experiment, folder: RunFolder, step: int, on: RowRole) -> list[Row]:
+        return selection_rows(experiment, folder, step, self.resources, on)
 
     def call(self, method: str, arguments: tuple[Any, ...]) -> Any:
         """What a method returns, or the error of which the user can mend the cause."""

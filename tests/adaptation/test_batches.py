@@ -2,7 +2,7 @@ import random
 
 import pytest
 
-from raydg.adaptation import IaBN, TargetNorm, TrainBN, batches
+from raydg.adaptation import ETA, T3A, AdaBN, CoTTA, IaBN, TargetNorm, Tent, TrainBN, batches
 
 WIDE, TALL, SMALL = (480, 640), (640, 480), (240, 320)
 MIXED = [WIDE] * 7 + [TALL] * 3 + [WIDE] * 4 + [SMALL]
@@ -41,6 +41,27 @@ def test_orders_differ_repeat_and_follow_the_seed():
     memberships = {frozenset(frozenset(batch) for batch in batches_of_order) for batches_of_order in formed}
     assert len(memberships) == 5
     assert formed[0] != batches(sizes, adaptation, seed=4, order=0)
+
+
+STREAMS = [T3A(), T3A(AdaBN()), ETA(TargetNorm(8)), CoTTA(), Tent(mode="online")]
+
+
+@pytest.mark.parametrize("adaptation", STREAMS, ids=lambda adaptation: adaptation.label)
+def test_a_stream_of_data_sorted_by_class_is_mixed(adaptation):
+    sizes = [WIDE] * 40  # of which the first 20 are of one class, say
+    stream = [p for batch in batches(sizes, adaptation, seed=3, order=0) for p in batch]
+    assert sorted(stream) == list(range(40)) and stream != sorted(stream)
+    assert 3 <= sum(p < 20 for p in stream[:20]) <= 17  # 10, were they mixed evenly
+    assert stream == [p for batch in batches(sizes, adaptation, seed=3, order=0) for p in batch]
+    assert stream != [p for batch in batches(sizes, adaptation, seed=4, order=0) for p in batch]
+    with pytest.raises(ValueError, match="has the orders 0 to 0"):
+        batches(sizes, adaptation, seed=3, order=1)
+
+
+@pytest.mark.parametrize("adaptation", [T3A(AdaBN()), TargetNorm(4)], ids=lambda adaptation: adaptation.label)
+def test_what_is_fitted_comes_as_it_stands(adaptation):
+    formed = batches([WIDE] * 9, adaptation, seed=3, order=None)
+    assert [p for batch in formed for p in batch] == list(range(9))
 
 
 def test_company_is_drawn_evenly():

@@ -13,7 +13,7 @@ from rich.console import Console
 from raydg import loop, report
 from raydg.adaptation import TrainBN
 from raydg.augmentation import Augmentation, Resize
-from raydg.checkpoint import RunFolder, read_metrics
+from raydg.checkpoint import RunFolder, read_metrics, read_rows
 from raydg.cluster import drawing
 from raydg.cluster.drawing import draw_reliability, draw_target
 from raydg.cluster.evaluate import evaluate, evaluate_oracle
@@ -133,6 +133,27 @@ def test_what_was_scored_is_not_scored_again(dmg, folder, resources, monkeypatch
     monkeypatch.setattr("raydg.cluster.evaluate._run", lambda *_: pytest.fail("scored again"))
     assert evaluate(dmg, folder, resources) == rows
     assert evaluate(replace(dmg, inferences=None, in_domain_splits=None), folder, resources) == rows[:1]
+
+
+def test_a_domain_that_was_prepared_again_is_scored_anew(dmg, folder, resources, objects, tmp_path) -> None:
+    plain = replace(dmg, inferences=None, in_domain_splits=None)
+    (before,) = evaluate(plain, folder, resources)
+    old, lines = PreparedDomain.open(objects, PACS_7, TARGET), folder.targets.read_text()
+    raw, out = tmp_path / "objects", tmp_path / "data"
+    names = [TARGET.removeprefix("objects/")]
+    object_world.write(raw, domains=names, train_per_class=1, val_per_class=1, size=48)  # as many, of another size
+    prepare_domains(catalogue.dataset("objects"), (TARGET,), raw, out, PACS_7)
+    new = PreparedDomain.open(str(out), PACS_7, TARGET)
+    assert old.num_samples("val") == new.num_samples("val") == 7
+    (after,) = evaluate(plain, folder, replace(resources, data=str(out)))
+    assert (before.content, after.content) == (old.manifest.index_sha256, new.manifest.index_sha256)
+    assert before.content != after.content and before.record != after.record
+    step = after.step
+    assert after.counts == by_hand(folder, step, str(out), TARGET, None)
+    # The old row is gone from the table's file, and comes back from its record.
+    assert len(folder.targets.read_text().splitlines()) == len(lines.splitlines())
+    assert before not in read_rows(folder.targets) and after in read_rows(folder.targets)
+    assert evaluate(plain, folder, resources) == [before]
 
 
 def test_a_known_domain_has_rows_where_it_is_defined(dmg, folder, resources) -> None:

@@ -16,6 +16,7 @@ import torch
 from rich.console import Console
 
 from raydg import loop, report
+from raydg.adaptation import Choice, IaBN
 from raydg.augmentation import Augmentation, Resize
 from raydg.benchmark import Options, without
 from raydg.checkpoint import RunFolder
@@ -26,7 +27,7 @@ from raydg.domains import catalogue, object_world
 from raydg.domains.labels import PACS_7
 from raydg.errors import MENDABLE
 from raydg.evaluation import Row
-from raydg.experiment import Experiment, Stage, Study
+from raydg.experiment import Ensemble, Experiment, Stage, Study
 from raydg.methods import ERM
 from raydg.models import Classifier, SmallNet
 from raydg.optimization import SGD
@@ -198,6 +199,16 @@ def test_a_dry_run_says_what_there_is_to_do_and_does_nothing(objects, tmp_path, 
     shown = run(STUDY, untouched, Options(rules=("last", "leave-one-out"), dry_run=True))
     assert shown.count("\n- training") == 10 and "fast → objects/sketch, seed 0: leave-one-out" in shown
     assert not without_ray and not (tmp_path / "runs").exists()
+
+
+def test_what_a_benchmark_leaves_out_is_said(objects, tmp_path) -> None:
+    resources = Resources(data=objects, runs=str(tmp_path / "runs"), workers=0)
+    assert "not in a benchmark" not in run(STUDY, resources, Options(dry_run=True))
+    choice = Choice(candidates=(IaBN(0.0), IaBN(1.0)), on="source-validation")
+    experiments = tuple(replace(each, choices=(choice,)) for each in STUDY.experiments[:2])
+    study = replace(STUDY, experiments=experiments, ensembles=(Ensemble(size=2),))
+    shown = run(study, resources, Options(dry_run=True))
+    assert "not in a benchmark: 2 choices, 1 ensembles; `evaluate` scores them" in shown
 
 
 def test_what_fails_is_said_at_the_end_and_the_rest_is_done(objects, tmp_path, without_ray) -> None:

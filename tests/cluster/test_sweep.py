@@ -192,8 +192,13 @@ def test_adaptations_are_scored_where_they_may_be_chosen_and_nowhere_else(
 
     monkeypatch.setattr(PreparedDomain, "open", classmethod(watch))
     open_sources.cache_clear()
-    rows = selection_rows(experiment, folder, 6, resources)
-    assert set(opened) == {*experiment.sources, "street/fog"}
+    rows = selection_rows(experiment, folder, 6, resources, "source-validation")
+    assert set(opened) == set(experiment.sources)
+    opened.clear()
+    on_development = selection_rows(experiment, folder, 6, resources, "development")
+    assert set(opened) == {"street/fog"}
+    assert {row.role for row in on_development} == {"development"}
+    rows += on_development
     assert {(row.role, row.domain) for row in rows} == {
         *(("source-validation", source) for source in experiment.sources),
         ("development", "street/fog"),
@@ -207,12 +212,14 @@ def test_adaptations_are_scored_where_they_may_be_chosen_and_nowhere_else(
     assert sum(map(sum, by_weight[0].counts)) == sum(map(sum, plain[0].counts))
 
     monkeypatch.setattr("raydg.cluster.evaluate._run", None)  # what has been scored is read
-    assert selection_rows(experiment, folder, 6, resources) == rows
+    assert selection_rows(experiment, folder, 6, resources, "development") == on_development
+    with pytest.raises(ValueError, match="'target' choose nothing"):
+        selection_rows(experiment, folder, 6, resources, "target")
     assert not folder.targets.exists()
     fold = replace(experiment, targets=())
     objective = Objective(criterion="development", adaptation=2, trains=False)
     expected = Confusion.from_json(by_weight[-1].counts).score("segmentation")
-    assert objective.score(fold, rows).percent == pytest.approx(expected)
+    assert objective.score(fold, on_development).percent == pytest.approx(expected)
 
 
 @pytest.fixture
@@ -242,7 +249,7 @@ def test_a_sweep_of_an_adaptation_reuses_one_checkpoint(
         weight = trial["settings"]["IaBN.instance_weight"]
         only = replace(experiment, adaptations=(IaBN(weight),))
         step = 2 * int(np.argmax([_score(folder, experiment, s) for s in (2, 4, 6)])) + 2
-        (row,) = (r for r in selection_rows(only, folder, step, resources) if r.role == "development")
+        (row,) = selection_rows(only, folder, step, resources, "development")
         assert trial["score"] == pytest.approx(row.confusion.score("segmentation"))
     assert best.score == max(trial["score"] for trial in found)
     weight = dict(best.settings)["IaBN.instance_weight"]
