@@ -217,10 +217,17 @@ def network(folder: RunFolder) -> nn.Module:
     return folder.checkpoint_at(6).network()
 
 
-def images(prepared: str, judged: Experiment) -> list[tuple[Tensor, Tensor]]:
-    """Images (1, 3, h, w) in [0, 1] and labels (h, w) of the target, in order."""
+def images(prepared: str, judged: Experiment, adaptation: Adaptation | None = None) -> list[tuple[Tensor, Tensor]]:
+    """Images (1, 3, h, w) in [0, 1] and labels (h, w) of the target, as they stand or in the order that an adaptation
+    meets them in."""
     domain = PreparedDomain.open(prepared, judged.label_space, judged.targets[0])
-    samples = [domain.read(split, i) for split in ("train", "val") for i in range(domain.num_samples(split))]
+    places = [(split, i) for split in ("train", "val") for i in range(domain.num_samples(split))]
+    if adaptation is not None:
+        planned = scoring.scoring_batches(domain, ("train", "val"), adaptation, WholeImage(), judged.seed, order=0)
+        met = [(batch.split, i) for batch in planned for i in batch.positions]
+        assert sorted(met) == places != met
+        places = met
+    samples = [domain.read(split, i) for split, i in places]
     return [(torch.from_numpy(s.image).permute(2, 0, 1)[None] / 255, torch.from_numpy(s.label).long()) for s in samples]
 
 
@@ -277,7 +284,7 @@ def test_a_stream_is_met_in_order_by_one_predictor(
     Streamed.seen.clear()
     streamed = replace(judged, adaptations=(Streamed(),))
     (row,) = score_targets(streamed, folder, SELECTED, resources)
-    data, net = images(prepared, judged), network(folder)
+    data, net = images(prepared, judged, Streamed()), network(folder)
     assert Streamed.seen == pytest.approx([float(image.double().sum()) for image, _ in data])
     with torch.no_grad():
         steps = torch.arange(19).view(1, -1, 1, 1)
