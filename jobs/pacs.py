@@ -97,7 +97,7 @@ COMPANIONS = (
     experiment("VREx", VREx(), "pacs/sketch"),
     experiment("IRM", IRM(penalty_weight=0.1), "pacs/sketch", clip_norm=10.0),
     experiment("GroupDRO", GroupDRO(), "pacs/sketch"),
-    experiment("MixStyle", MixStyle(sites=("before_fire8",)), "pacs/sketch"),
+    experiment("MixStyle", MixStyle(sites=("before_fire4", "before_fire6")), "pacs/sketch"),
     experiment("FourierMix", FourierMix(), "pacs/sketch"),
     experiment("EMA", Averaged(method=ERM(), ema_rate=0.97), "pacs/sketch"),
     experiment("SWA", Averaged(method=ERM(), ema_rate=None, start_step=60), "pacs/sketch"),

@@ -32,7 +32,7 @@ class DMG(Method):
     it over pairs, the published code averages: with 3 sources the same weight then means 3 times less, with 5 ten times
     less. `pairs` chooses, by default the code's mean, for the published weight of 0.1 is the code's. The paper masks
     the last residual block and the classifier, two places; the shipped ResNet jobs mask the inputs of layer3, layer4
-    and fc: `sites` names them, by default all that the network has. The published code trains with AlexNet's dropout
+    and fc: `sites` names them, by default all that the network has but early ones. The published code trains with AlexNet's dropout
     off: `dropout`. The paper averages predictions, the code logits (`averages`), and the code selects checkpoints by
     hard masks (`validates_with`). `reference` sets all of these as the code ran.
 
@@ -41,7 +41,7 @@ class DMG(Method):
     """
 
     sites: tuple[str, ...] | None = None
-    """Where masks sit, by the names of the network's sites; None: at all of them."""
+    """Where masks sit, by the names of the network's sites; None: at all of them but early ones."""
     overlap_weight: float = 0.1
     """Weight of the overlap (the paper's lambda_O)."""
     sparsity_weight: float = 0.0

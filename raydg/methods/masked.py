@@ -36,7 +36,7 @@ class Masked(Extended):
             [
                 (name, nn.Parameter(torch.rand(num_sources, site.channels)))
                 for name, site in known.items()
-                if sites is None or name in sites
+                if (not site.early if sites is None else name in sites)
             ]
         )
         # After the masks, so that they start alike with and without it.

@@ -223,7 +223,7 @@ def deepen_stem(net: models.ResNet, norm: Callable[[int], nn.Module]) -> None:
 class ResNetEncoder(Encoder):
     """Features of layer1 to layer4: strides 4, 8, 16 and 32 unless dilated.
 
-    The inputs of layer3 and of layer4 are sites: DMG's code masks them.
+    The inputs of layer3 and of layer4 are sites, which DMG's code masks; that of layer2 is an early one.
     """
 
     groups = (
@@ -240,11 +240,12 @@ class ResNetEncoder(Encoder):
         self.layer1, self.layer2, self.layer3, self.layer4 = net.layer1, net.layer2, net.layer3, net.layer4
         deepest = net.fc.in_features
         self.channels = (deepest // 8, deepest // 4, deepest // 2, deepest)
+        self.before_layer2 = Site(self.channels[0], early=True)
         self.before_layer3, self.before_layer4 = Site(self.channels[1]), Site(self.channels[2])
 
     def forward(self, images: Tensor) -> Features:
         stem = self.maxpool(self.relu(self.bn1(self.conv1(images))))
         maps1 = self.layer1(stem)
-        maps2 = self.layer2(maps1)
+        maps2 = self.layer2(self.before_layer2(maps1))
         maps3 = self.layer3(self.before_layer3(maps2))
         return maps1, maps2, maps3, self.layer4(self.before_layer4(maps3))

@@ -43,7 +43,8 @@ class SqueezeNet(TorchvisionBackbone):
 
 
 class SqueezeNetEncoder(Encoder):
-    """The maps of the last fire module, stride 16. The inputs of the last two fire modules are sites."""
+    """The maps of the last fire module, stride 16. The inputs of the last two fire modules are sites, those of fire4
+    and fire6 early ones."""
 
     channels = (512,)
     groups = (("features", ("features",)),)
@@ -52,16 +53,16 @@ class SqueezeNetEncoder(Encoder):
         super().__init__()
         self.features = net.features
         self.minimum_size = minimum_size
+        self.before_fire4, self.before_fire6 = Site(128, early=True), Site(256, early=True)
         self.before_fire8, self.before_fire9 = Site(384), Site(512)
+        # Both releases number their fire modules from 2 to 9.
         fires = [position for position, module in enumerate(net.features) if isinstance(module, Fire)]
-        self._fire8, self._fire9 = fires[-2:]
+        self._sites = {fires[number - 2]: f"before_fire{number}" for number in (4, 6, 8, 9)}
 
     def forward(self, images: Tensor) -> Features:
         maps = images
         for position, module in enumerate(self.features):
-            if position == self._fire8:
-                maps = self.before_fire8(maps)
-            elif position == self._fire9:
-                maps = self.before_fire9(maps)
+            if position in self._sites:
+                maps = getattr(self, self._sites[position])(maps)
             maps = module(maps)
         return (maps,)

@@ -11,7 +11,7 @@ from raydg.domains.labels import PACS_7
 from raydg.methods import DMG, ERM, Objective
 from raydg.methods.dmg import straight_through
 from raydg.methods.masked import Masked, soft_iou, statistics
-from raydg.models import Classifier, Network, SmallNet
+from raydg.models import Classifier, Network, ResNet, SmallNet
 from raydg.types import Batch, Episode
 
 SITES = ("before_block2", "before_block3", "before_last")
@@ -208,6 +208,13 @@ def test_the_published_code_is_a_preset() -> None:
     method = DMG.reference()
     assert (method.averages, method.validates_with, method.pairs) == ("logits", "greedy", "mean")
     assert (method.overlap_weight, method.sparsity_weight, method.dropout, method.sites) == (0.1, 0.0, False, None)
+
+
+def test_early_sites_are_masked_only_where_they_are_named() -> None:
+    with torch.device("meta"):
+        network = Classifier(ResNet(18)).build(PACS_7, pretrained=False)
+        assert list(DMG().wrap(network, 3, 7).masks) == ["before_layer3", "before_layer4", "before_last"]
+        assert list(DMG(sites=("before_layer2",)).wrap(network, 3, 7).masks) == ["before_layer2"]
 
 
 def test_sites_are_chosen_by_name(network: Network) -> None:

@@ -261,8 +261,21 @@ def test_a_site_changes_what_passes_while_a_method_asks_for_it() -> None:
     assert torch.equal(network(images), plain)
 
 
-@pytest.mark.parametrize("backbone", [ResNet(18), AlexNet(), SqueezeNet("1.0"), SqueezeNet("1.1"), SmallNet()], ids=str)
-def test_sites_pass_what_they_say_and_groups_cover_the_encoder(backbone) -> None:
+FIRES = ("before_fire4", "before_fire6"), ("before_fire8", "before_fire9")
+
+
+@pytest.mark.parametrize(
+    ("backbone", "early", "late"),
+    [
+        (ResNet(18), ("before_layer2",), ("before_layer3", "before_layer4")),
+        (AlexNet(), (), ("before_fc6", "before_fc7")),
+        (SqueezeNet("1.0"), *FIRES),
+        (SqueezeNet("1.1"), *FIRES),
+        (SmallNet(), (), ("before_block2", "before_block3")),
+    ],
+    ids=str,
+)
+def test_sites_pass_what_they_say_and_groups_cover_the_encoder(backbone, early, late) -> None:
     seen = {}
 
     def look(name: str):
@@ -276,7 +289,9 @@ def test_sites_pass_what_they_say_and_groups_cover_the_encoder(backbone) -> None
         network = Classifier(backbone).build(PACS_7, pretrained=False)
         with network.transformed({name: look(name) for name in network.sites}):
             network(torch.rand(2, 3, 96, 96))
-    assert seen == {name: site.channels for name, site in network.sites.items()} and len(seen) == 3
+    assert seen == {name: site.channels for name, site in network.sites.items()}
+    assert list(seen) == [*early, *late, "before_last"]
+    assert tuple(name for name, site in network.sites.items() if site.early) == early
     encoder = network.encoder
     grouped = [id(p) for _, names in encoder.groups for n in names for p in encoder.get_submodule(n).parameters()]
     assert sorted(grouped) == sorted(id(p) for p in encoder.parameters())
