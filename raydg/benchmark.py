@@ -189,7 +189,8 @@ def check(trials: Sequence[Trial], rules: Sequence[Rule]) -> None:
 
 def without(experiment: Experiment, source: str) -> Experiment:
     """The training that judges settings and steps of `experiment` on one of its sources: it sees neither that source
-    nor the targets, and is scored on the source plainly.
+    nor the targets, and is scored on the source plainly: as in validation, on its own splits, for those of the targets
+    are parts that a source need not have.
 
     Its sources are in alphabetical order, so that two folds that lack the same pair of domains ask for one training.
 
@@ -202,8 +203,11 @@ def without(experiment: Experiment, source: str) -> Experiment:
             experiment,
             sources=left,
             targets=(source,),
+            target_splits=None,
+            protocol=None,
             inferences=None,
             adaptations=(TrainBN(),),
+            choices=(),
             in_domain_splits=None,
             keep_checkpoints=None,
         )

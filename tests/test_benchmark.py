@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from raydg.adaptation import TTA, TrainBN
+from raydg.adaptation import TTA, Choice, TrainBN
 from raydg.augmentation import Augmentation, Resize
 from raydg.benchmark import (
     HeldOut,
@@ -29,6 +29,7 @@ from raydg.methods import DMG, ERM, MLDG, MaskEns, PredEns
 from raydg.models import Classifier, SmallNet
 from raydg.optimization import SGD
 from raydg.plan import Sampling
+from raydg.protocol import Resized, Square
 from raydg.selection import Estimate, Leak, select_leave_one_out
 
 DOMAINS = ("art", "cartoon", "photo", "sketch")
@@ -111,6 +112,17 @@ def test_ways_to_predict_that_name_a_source_are_left_out() -> None:
     dmg = replace(experiment("art", method=DMG()), inferences=(PredEns(), MaskEns()), in_domain_splits=("val",))
     run = without(dmg, "photo")
     assert run.inferences is None and run.in_domain_splits is None
+
+
+def test_what_only_the_targets_have_is_not_asked_of_a_source() -> None:
+    judged = replace(
+        experiment("art"),
+        target_splits=("val_first500",),
+        protocol=Square(16),
+        choices=(Choice(candidates=(TTA(), TrainBN()), on="source-validation"),),
+    )
+    for run in HeldOut.of([judged]).runs:
+        assert run.target_splits is None and run.scored_protocol == Resized(32, 32) and not run.choices
 
 
 def test_too_few_sources_are_refused_before_anything_runs() -> None:
