@@ -126,9 +126,7 @@ def lines(
     x_label: str,
     y_label: str,
     log_x: bool = False,
-    log_y: bool = False,
     marked: bool = True,
-    size: tuple[float, float] = (5.2, 3.0),
 ) -> Chart:
     """A line of every series of points (x, y), in the order given; a NaN interrupts it.
 
@@ -137,15 +135,13 @@ def lines(
         x_label: of the axis.
         y_label: likewise.
         log_x: logarithmic; the values of x are then its ticks where they are few.
-        log_y: likewise.
         marked: whether points are drawn, each with its numbers.
-        size: width and height, inches.
 
     Raises:
         ValueError: no series, or x and y of different length.
     """
     _require(bool(series), "lines need a series")
-    figure, axes = _axes(*size)
+    figure, axes = _axes(5.2, 3.0)
     titles: dict[str, str] = {}
     for number, (name, (x, y)) in enumerate(series.items()):
         _require(len(x) == len(y) > 0, f"{name!r} needs as many x as y, and at least one")
@@ -165,8 +161,6 @@ def lines(
             axes.xaxis.set_minor_locator(NullLocator())
     elif all(value == round(value) for value in every):
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    if log_y:
-        axes.set_yscale("log")
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
     keys = tuple(_key(name, i) for i, name in enumerate(series))

@@ -14,7 +14,7 @@ from torch import Tensor
 from raydg.adaptation import Adaptation, Predictor, batches
 from raydg.calibration import Calibration
 from raydg.evaluation import Confusion
-from raydg.protocol import Protocol, Resized, WholeImage
+from raydg.protocol import Protocol
 from raydg.records import Record
 from raydg.shards import PreparedDomain, Sample
 
@@ -76,19 +76,6 @@ def shards(planned: Sequence[ScoringBatch], adaptation: Adaptation) -> list[Shar
     return [tuple(group) for group in groups]
 
 
-def predict(
-    predictor: Callable[[Tensor], Tensor],
-    images: Sequence[np.ndarray],
-    evaluation_size: tuple[int, int] | None,
-    device: torch.device,
-    dtype: torch.dtype,
-) -> Tensor:
-    """Probabilities for images (h, w, 3) uint8, resized to `evaluation_size` or of one size: (b, k, h', w') or (b,
-    k)."""
-    protocol = Resized(*evaluation_size) if evaluation_size else WholeImage()
-    return predictor(shown(images, protocol, device, dtype))
-
-
 def shown(images: Sequence[np.ndarray], protocol: Protocol, device: torch.device, dtype: torch.dtype) -> Tensor:
     """What the protocol makes of images (h, w, 3) uint8, which may differ in size where it brings them to one: (b, 3,
     h', w') in [0, 1]."""
@@ -104,12 +91,6 @@ def at_size(probabilities: Tensor, size: tuple[int, int]) -> Tensor:
     if tuple(probabilities.shape[-2:]) == size:
         return probabilities
     return F.interpolate(probabilities, size, mode="bilinear", align_corners=False)
-
-
-def classes_at(probabilities: Tensor, size: tuple[int, int]) -> Tensor:
-    """Most probable class at every pixel of the label's own size (h, w): probabilities (1, k, h', w') -> (h, w)
-    int64."""
-    return at_size(probabilities, size).argmax(1)[0]
 
 
 def fit(

@@ -145,7 +145,6 @@ def _require_unseen_targets(rows: Sequence[Row]) -> None:
 def select_oracle(
     target_rows: Sequence[Row],
     task: Task,
-    adaptation: str = SOURCE_STATISTICS,
     classes: Sequence[int] | None = None,
 ) -> Selected:
     """The checkpoint with the highest mean score on the targets themselves, the earliest of equals: a bound, no result.
@@ -160,7 +159,7 @@ def select_oracle(
             raise ValueError(
                 f"The row of {row.domain!r} at step {row.step} has the role {row.role!r}: an oracle takes target rows."
             )
-    _require_one_way(target_rows, adaptation)
+    _require_one_way(target_rows, SOURCE_STATISTICS)
     step, score = _best(target_rows, task, classes)
     return Selected(step=step, rule="oracle", score=score)
 

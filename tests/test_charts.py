@@ -44,7 +44,7 @@ def _text(mark: ElementTree.Element) -> str:
 EVERY = {
     "bars": charts.bars(["road", "<b>&"], {"A": [1.0, 2.0], 'B "x"': [NAN, 4.0]}, "IoU, %"),
     "lines": charts.lines({"A": ([1, 2, 3], [1.0, NAN, 3.0])}, "step", "loss"),
-    "log lines": charts.lines({"A": ([1, 4, 16], [1.0, 2.0, 3.0])}, "batch", "mIoU", log_x=True, log_y=True),
+    "log lines": charts.lines({"A": ([1, 4, 16], [1.0, 2.0, 3.0])}, "batch", "mIoU", log_x=True),
     "reliability": charts.reliability(BINS, "A <on> B"),
     "trade-off": charts.trade_off([Point("1", "<A>", 1, 2, "s"), Point("2", "B", 10, 3, "s")], "ms", "mIoU", "higher"),
     "differences": charts.sorted_differences([3, -1, NAN, 0, 2], "points"),

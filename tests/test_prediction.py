@@ -37,7 +37,8 @@ from raydg.pictures import paint
 from raydg.plan import Sampling
 from raydg.prediction import ImagePredictor, find_checkpoint, predict
 from raydg.products import default, legal
-from raydg.scoring import predict as scored
+from raydg.protocol import Resized
+from raydg.scoring import shown
 from raydg.spelling import spelled
 from raydg.storage import Place
 
@@ -191,7 +192,8 @@ def test_images_of_several_sizes_are_resized_for_the_network_and_back(experiment
     predictor = ImagePredictor(small)
     for found, image in zip(predictor(images), images, strict=True):
         torch.testing.assert_close(found.probabilities, probabilities(small, image, (32, 48)))
-    alone = scored(TrainBN().predictor(small.network()), images[:1], (32, 48), torch.device("cpu"), torch.float32)
+    seen = shown(images[:1], Resized(32, 48), torch.device("cpu"), torch.float32)
+    alone = TrainBN().predictor(small.network())(seen)
     back = F.interpolate(alone, (40, 56), mode="bilinear")[0]
     torch.testing.assert_close(predictor(images[:1])[0].probabilities, back)
 

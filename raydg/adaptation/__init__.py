@@ -2,7 +2,7 @@
 
 from raydg.adaptation.adabn import AdaBN
 from raydg.adaptation.adaptation import Adaptation, Predictor, Sees
-from raydg.adaptation.batches import BATCHING, batches
+from raydg.adaptation.batches import batches
 from raydg.adaptation.choice import Choice
 from raydg.adaptation.cotta import CoTTA
 from raydg.adaptation.ensemble import EnsemblePredictor
@@ -20,7 +20,6 @@ from raydg.adaptation.tta import TTA
 from raydg.adaptation.views import View, Views
 
 __all__ = [
-    "BATCHING",
     "ETA",
     "SHOT",
     "T3A",

@@ -5,12 +5,6 @@ from collections.abc import Sequence
 from raydg.adaptation.adaptation import Adaptation
 from raydg.seeds import generator
 
-BATCHING = (
-    "Images of a batch share a size. In the order drawn each waits for others of its size; full batches leave at once, "
-    "the rest at the end as smaller ones."
-)
-"""How `batches` forms them, for reports."""
-
 
 def batches(
     sizes: Sequence[tuple[int, int]], adaptation: Adaptation, seed: int, order: int | None, at_once: int = 1

@@ -12,7 +12,7 @@ whatever number of processes.
 
 from raydg.shards.encoding import Encoding
 from raydg.shards.manifest import Manifest
-from raydg.shards.preparing import Preparation, prepare_domain, prepare_domains
+from raydg.shards.preparing import Preparation, prepare_domains
 from raydg.shards.reading import PreparedDomain, Sample
 
-__all__ = ["Encoding", "Manifest", "Preparation", "PreparedDomain", "Sample", "prepare_domain", "prepare_domains"]
+__all__ = ["Encoding", "Manifest", "Preparation", "PreparedDomain", "Sample", "prepare_domains"]

@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any
 
 from pyarrow.fs import FileInfo
 
@@ -29,19 +28,6 @@ class Preparation:
     written: bool
     resumed: int = 0
     """Shards that an earlier, unfinished preparation had written already."""
-
-
-def prepare_domain(
-    dataset: Dataset,
-    domain: str,
-    raw: Location,
-    out: Location,
-    label_space: LabelSpace,
-    splits: Sequence[str] | None = None,
-    **options: Any,
-) -> Preparation:
-    """One domain, with the options of `prepare_domains` and its errors."""
-    return prepare_domains(dataset, (domain,), raw, out, label_space, splits, **options)[0]
 
 
 def prepare_domains(

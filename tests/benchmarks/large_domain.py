@@ -53,7 +53,7 @@ def prepare(folder: Path) -> None:
     from raydg.domains.label_table import LabelTable
     from raydg.domains.labels import PACS_7
     from raydg.domains.layouts import SampleTable
-    from raydg.shards import prepare_domain
+    from raydg.shards import prepare_domains
 
     tables = (LabelTable(PACS_7, dict(enumerate(PACS_7.classes))),)
     entry = Dataset(
@@ -66,7 +66,7 @@ def prepare(folder: Path) -> None:
         source="here",
         citation="",
     )
-    prepare_domain(entry, DOMAIN, folder / "raw", folder / "data", PACS_7)
+    prepare_domains(entry, (DOMAIN,), folder / "raw", folder / "data", PACS_7)
 
 
 def plan(folder: Path) -> None:

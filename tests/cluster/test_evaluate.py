@@ -26,8 +26,9 @@ from raydg.methods import DMG, ERM, Greedy, KnownDomain, OneMask, PredEns, Weigh
 from raydg.models import Classifier, SmallNet
 from raydg.optimization import SGD
 from raydg.plan import Sampling
+from raydg.protocol import Resized
 from raydg.resources import Resources
-from raydg.scoring import predict
+from raydg.scoring import shown
 from raydg.shards import PreparedDomain, prepare_domains
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
@@ -100,7 +101,7 @@ def by_hand(folder: RunFolder, step: int, data: str, domain: str, source: int | 
     total = Confusion.empty(7)
     for position in range(opened.num_samples("val")):
         sample = opened.read("val", position)
-        found = predict(predictor, [sample.image], (32, 32), CPU, torch.float32).argmax(1)
+        found = predictor(shown([sample.image], Resized(32, 32), CPU, torch.float32)).argmax(1)
         total = total + Confusion.of(torch.tensor([sample.label]), found, 7)
     return total.to_json()
 
@@ -228,7 +229,7 @@ def test_checkpoints_are_validated_as_the_method_says(dmg, objects, folder) -> N
         expected = Confusion.empty(7)
         for position in range(7):
             sample = opened.read("val", position)
-            found = predict(network, [sample.image], (32, 32), CPU, torch.float32).argmax(1)
+            found = network(shown([sample.image], Resized(32, 32), CPU, torch.float32)).argmax(1)
             found = network.decoder.last.bias.argmax()[None] if silent else found
             expected = expected + Confusion.of(torch.tensor([sample.label]), found, 7)
         assert row.counts == expected.to_json()

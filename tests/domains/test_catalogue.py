@@ -12,7 +12,7 @@ from raydg.domains.dataset import Dataset
 from raydg.domains.label_table import IGNORED, LabelTable
 from raydg.domains.labels import CITYSCAPES_19, IGNORE, SYNTHIA_13, SYNTHIA_16
 from raydg.listing import describe, overview
-from raydg.shards import prepare_domain
+from raydg.shards import prepare_domains
 
 EDITIONS = [(entry, edition) for entry in DATASETS for edition in entry.editions]
 
@@ -158,7 +158,7 @@ def test_a_dataset_of_ones_own_is_a_python_file(tmp_path):
     (tmp_path / "samples.csv").write_text(
         "image,label,split,light\na.png,a_ids.png,train,day\nb.png,b_ids.png,val,dusk\n"
     )
-    domain = prepare_domain(entry, "yard", tmp_path, tmp_path / "data", CITYSCAPES_19).domain
+    domain = prepare_domains(entry, ("yard",), tmp_path, tmp_path / "data", CITYSCAPES_19)[0].domain
     raw_ids = np.asarray(Image.open(tmp_path / "a_ids.png"))
     assert (domain.read("train", 0).label == np.array([0, 10, IGNORE])[raw_ids]).all()
     assert domain.attributes("val") == [{"light": "dusk"}]

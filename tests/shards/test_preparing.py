@@ -19,7 +19,7 @@ from raydg.domains.dataset import Dataset, Subset
 from raydg.domains.decoding import RawImage
 from raydg.domains.label_table import LabelTable
 from raydg.domains.labels import CITYSCAPES_19, PACS_7
-from raydg.shards import Encoding, PreparedDomain, draft, prepare_domain, prepare_domains
+from raydg.shards import Encoding, PreparedDomain, draft, prepare_domains
 from raydg.shards.encoding import jpeg
 from raydg.shards.writing import ShardReport, ShardTask
 from raydg.storage import Place
@@ -49,9 +49,9 @@ def never(function: Callable, tasks: Iterable) -> Iterator:
 
 
 def test_preparing_again_changes_nothing_and_says_so(raw, out):
-    first = prepare_domain(CITYSCAPES, "cityscapes", raw, out, CITYSCAPES_19)
+    first = prepare_domains(CITYSCAPES, ("cityscapes",), raw, out, CITYSCAPES_19)[0]
     shutil.rmtree(raw)
-    again = prepare_domain(CITYSCAPES, "cityscapes", raw, out, CITYSCAPES_19, run_tasks=never)
+    again = prepare_domains(CITYSCAPES, ("cityscapes",), raw, out, CITYSCAPES_19, run_tasks=never)[0]
     assert first.written and not again.written and again.domain == first.domain
 
 
@@ -66,7 +66,7 @@ def test_what_was_prepared_otherwise_is_not_taken_for_the_same(raw, out):
     table = LabelTable(CITYSCAPES_19, {**edition.tables[0].classes, 22: "vegetation"})
     other = replace(CITYSCAPES, editions=(replace(edition, tables=(table,)),))
     with pytest.raises(ValueError, match="another label table"):
-        prepare_domain(other, "cityscapes", raw, out, CITYSCAPES_19)
+        prepare_domains(other, ("cityscapes",), raw, out, CITYSCAPES_19)
     assert contents(out) == before
 
 
@@ -74,7 +74,7 @@ def test_overwriting_shows_the_new_content_to_who_opens_anew(raw, out):
     domain = prepare(raw, out)
     assert domain.read("val", 0).image.any()
     save(image_path(raw, "val", 0), np.zeros((4, 7, 3), dtype=np.uint8))
-    renewed = prepare_domain(CITYSCAPES, "cityscapes", raw, out, CITYSCAPES_19, overwrite=True)
+    renewed = prepare_domains(CITYSCAPES, ("cityscapes",), raw, out, CITYSCAPES_19, overwrite=True)[0]
     assert renewed.written and not renewed.domain.read("val", 0).image.any()
     manifest = renewed.domain.manifest
     named = {shard.name for split in manifest.splits for shard in split.shards}
@@ -197,7 +197,7 @@ def test_an_interrupted_preparation_goes_on_where_it_was(raw, out, monkeypatch):
         asked.extend(task.name for task in tasks)
         return map(function, tasks)
 
-    again = prepare_domain(CITYSCAPES, "cityscapes", raw, out / "parts", CITYSCAPES_19, run_tasks=counted)
+    again = prepare_domains(CITYSCAPES, ("cityscapes",), raw, out / "parts", CITYSCAPES_19, run_tasks=counted)[0]
     assert again.resumed == 1 and len(asked) == 3
     assert again.domain.manifest == whole.manifest
     assert contents(out / "parts") == contents(out / "whole")
@@ -207,7 +207,7 @@ def test_what_changed_since_an_interrupt_is_not_taken_up(raw, out):
     with pytest.raises(KeyboardInterrupt):
         prepare(raw, out, run_tasks=interrupted)
     save(image_path(raw, "train", 0), np.zeros((8, 12, 3), dtype=np.uint8))
-    again = prepare_domain(CITYSCAPES, "cityscapes", raw, out, CITYSCAPES_19)
+    again = prepare_domains(CITYSCAPES, ("cityscapes",), raw, out, CITYSCAPES_19)[0]
     assert again.resumed == 0 and not again.domain.read("train", 0).image.any()
     assert len(list(out.rglob("train-*.parquet"))) == 1 and not list(out.rglob("*.report"))
 
@@ -243,7 +243,7 @@ def test_a_refused_overwrite_leaves_the_domain_as_it_was(raw, out):
         prepare(raw, out, overwrite=True)
     assert PreparedDomain.open(out, CITYSCAPES_19, "cityscapes").manifest == domain.manifest
     assert contents(out).items() >= before.items() and domain.read("train", 1).sample_id == "town/2"
-    again = prepare_domain(CITYSCAPES, "cityscapes", raw, out, CITYSCAPES_19, skip_bad=1, overwrite=True)
+    again = prepare_domains(CITYSCAPES, ("cityscapes",), raw, out, CITYSCAPES_19, skip_bad=1, overwrite=True)[0]
     assert again.domain.manifest.generation == 1 and again.domain.manifest.index_sha256 == domain.manifest.index_sha256
     assert len(contents(out)) == len(before)
 
@@ -252,7 +252,7 @@ def test_an_interrupted_overwrite_goes_on_too(raw, out):
     prepare(raw, out)
     with pytest.raises(KeyboardInterrupt):
         prepare(raw, out, overwrite=True, run_tasks=interrupted)
-    assert prepare_domain(CITYSCAPES, "cityscapes", raw, out, CITYSCAPES_19, overwrite=True).resumed == 1
+    assert prepare_domains(CITYSCAPES, ("cityscapes",), raw, out, CITYSCAPES_19, overwrite=True)[0].resumed == 1
 
 
 def test_a_report_without_its_shard_is_not_believed(raw, out):
@@ -260,7 +260,7 @@ def test_a_report_without_its_shard_is_not_believed(raw, out):
         prepare(raw, out, run_tasks=interrupted)
     (shard,) = out.rglob("train-*.parquet")
     shard.unlink()
-    again = prepare_domain(CITYSCAPES, "cityscapes", raw, out, CITYSCAPES_19)
+    again = prepare_domains(CITYSCAPES, ("cityscapes",), raw, out, CITYSCAPES_19)[0]
     assert again.resumed == 0 and again.domain.read("train", 0).image.any()
 
 
@@ -324,8 +324,8 @@ def test_code_that_reads_otherwise_makes_other_shards(raw, out, tmp_path):
         save(image_path(raw, split, number), np.zeros((8, 12, 3), dtype=np.uint8))
     entries = [replace(CITYSCAPES, editions=(replace(edition, read_label=read),)) for read in readers]
     with pytest.raises(KeyboardInterrupt):
-        prepare_domain(entries[0], "cityscapes", raw, out, CITYSCAPES_19, run_tasks=interrupted)
-    again = prepare_domain(entries[1], "cityscapes", raw, out, CITYSCAPES_19)
+        prepare_domains(entries[0], ("cityscapes",), raw, out, CITYSCAPES_19, run_tasks=interrupted)
+    again = prepare_domains(entries[1], ("cityscapes",), raw, out, CITYSCAPES_19)[0]
     assert again.resumed == 0 and (again.domain.read("train", 0).label == 10).all()
 
 
@@ -351,7 +351,9 @@ def contracted(**expectations: object) -> Dataset:
 
 
 def test_a_copy_as_expected_has_no_differences(raw, out):
-    domain = prepare_domain(contracted(), "cityscapes", raw, out, CITYSCAPES_19, accept_difference="unneeded").domain
+    domain = prepare_domains(contracted(), ("cityscapes",), raw, out, CITYSCAPES_19, accept_difference="unneeded")[
+        0
+    ].domain
     assert domain.manifest.contract == "test" and domain.manifest.differences == () and domain.manifest.accepted == ""
 
 
@@ -376,9 +378,9 @@ SPLIT = ExpectedSplit(domain="cityscapes", split="val", samples=1)
 def test_a_copy_that_differs_is_refused_until_it_is_accepted(raw, out, expectations, message):
     entry = contracted(**expectations)
     with pytest.raises(ValueError, match=rf"(?s){message}.*--accept-difference"):
-        prepare_domain(entry, "cityscapes", raw, out, CITYSCAPES_19)
+        prepare_domains(entry, ("cityscapes",), raw, out, CITYSCAPES_19)
     assert not list(out.rglob("manifest.json"))
-    domain = prepare_domain(entry, "cityscapes", raw, out, CITYSCAPES_19, accept_difference="test data").domain
+    domain = prepare_domains(entry, ("cityscapes",), raw, out, CITYSCAPES_19, accept_difference="test data")[0].domain
     assert domain.manifest.accepted == "test data"
     assert any(re.search(message, difference) for difference in domain.manifest.differences)
 
@@ -387,17 +389,17 @@ def test_bands_are_of_the_default_classes_only(raw, out):
     entry = contracted(bands=(Band("road", 0.0, 1.0, "a guess"),))
     (edition,) = entry.editions
     coarse = edition.tables[-1].space
-    domain = prepare_domain(entry, "cityscapes", raw, out, coarse).domain
+    domain = prepare_domains(entry, ("cityscapes",), raw, out, coarse)[0].domain
     assert "road" not in coarse.classes and domain.manifest.differences == ()
     strict = contracted(bands=(Band("road", 0.9, 1.0, "a guess"),))
-    assert prepare_domain(strict, "cityscapes", raw, out / "strict", coarse).domain.manifest.differences == ()
+    assert prepare_domains(strict, ("cityscapes",), raw, out / "strict", coarse)[0].domain.manifest.differences == ()
 
 
 def test_accepting_what_was_only_seen_in_the_content_decodes_nothing_again(raw, out):
     entry = contracted(sizes=((2048, 1024),))
     with pytest.raises(ValueError, match="2048 x 1024"):
-        prepare_domain(entry, "cityscapes", raw, out, CITYSCAPES_19)
-    prepare_domain(entry, "cityscapes", raw, out, CITYSCAPES_19, accept_difference="small", run_tasks=never)
+        prepare_domains(entry, ("cityscapes",), raw, out, CITYSCAPES_19)
+    prepare_domains(entry, ("cityscapes",), raw, out, CITYSCAPES_19, accept_difference="small", run_tasks=never)
 
 
 def test_what_ids_look_like_is_said(raw, out):
@@ -407,14 +409,14 @@ def test_what_ids_look_like_is_said(raw, out):
     with pytest.raises(
         ValueError, match=r"no label has the raw ids 7, 26; found are 0, 1, 2\. These look like train ids"
     ):
-        prepare_domain(contracted(occurring=(7, 26)), "cityscapes", raw, out, CITYSCAPES_19)
+        prepare_domains(contracted(occurring=(7, 26)), ("cityscapes",), raw, out, CITYSCAPES_19)
     save(label_path(raw, "train", 0), np.full(SIZES["train"][0], 255, dtype=np.uint8))
     with pytest.raises(ValueError, match=r"\[255\].*they look like train ids"):
         prepare(raw, out)
     for number, size in enumerate(SIZES["train"]):
         save(label_path(raw, "train", number), np.full(size, 8 + number, dtype=np.uint8))
     with pytest.raises(ValueError, match=r"no label has the raw ids 7; .* seem to be shifted by \+1"):
-        prepare_domain(contracted(occurring=(7, 8, 9)), "cityscapes", raw, out, CITYSCAPES_19, splits=["train"])
+        prepare_domains(contracted(occurring=(7, 8, 9)), ("cityscapes",), raw, out, CITYSCAPES_19, splits=["train"])
 
 
 def test_jpeg_labels_are_refused(raw, out):
@@ -432,14 +434,14 @@ def test_what_the_dataset_itself_takes_out_is_listed_and_no_error(raw, out):
     (edition,) = CITYSCAPES.editions
     small = replace(edition, exclude=too_small)
     entry = replace(CITYSCAPES, editions=(small,))
-    domain = prepare_domain(entry, "cityscapes", raw, out, CITYSCAPES_19).domain
+    domain = prepare_domains(entry, ("cityscapes",), raw, out, CITYSCAPES_19)[0].domain
     (excluded,) = domain.manifest.excluded
     assert (excluded.sample_id, excluded.reason) == ("town/1", "too small")
     assert domain.sample_ids("train") == ["town/0", "town/2"] and domain.manifest.skipped == ()
     expected = ExpectedSplit(domain="cityscapes", split="train", samples=3, kept_elsewhere=1)
     contract = Contract(edition="test", source="somebody's list", splits=(expected,), most_excluded=0.4)
     entry = replace(CITYSCAPES, editions=(replace(small, contract=contract),))
-    domain = prepare_domain(entry, "cityscapes", raw, out, CITYSCAPES_19, overwrite=True).domain
+    domain = prepare_domains(entry, ("cityscapes",), raw, out, CITYSCAPES_19, overwrite=True)[0].domain
     assert domain.manifest.differences == ()
     (remark,) = domain.manifest.remarks
     assert remark.endswith("took out 1 and left 2; others kept 1 (somebody's list)")
@@ -447,14 +449,14 @@ def test_what_the_dataset_itself_takes_out_is_listed_and_no_error(raw, out):
     with pytest.raises(
         ValueError, match=r"takes out 1 of 3 samples, expected 30\.0% at most; 1 times because too small"
     ):
-        prepare_domain(entry, "cityscapes", raw, out, CITYSCAPES_19, overwrite=True)
+        prepare_domains(entry, ("cityscapes",), raw, out, CITYSCAPES_19, overwrite=True)
 
 
 def test_a_named_part_of_a_split_is_read_like_a_split(raw, out):
     (edition,) = CITYSCAPES.editions
     entry = replace(CITYSCAPES, editions=(replace(edition, subsets=(Subset("train-first-2", "train", 2, "nobody"),)),))
     label_path(raw, "train", 1).unlink()  # missing or damaged, it is one of the first two
-    domain = prepare_domain(entry, "cityscapes", raw, out, CITYSCAPES_19, skip_bad=1).domain
+    domain = prepare_domains(entry, ("cityscapes",), raw, out, CITYSCAPES_19, skip_bad=1)[0].domain
     assert domain.splits == ("train", "val") and domain.parts == ("train", "val", "train-first-2")
     assert domain.sample_ids("train-first-2") == ["town/0"]
     assert (domain.read("train-first-2", 0).image == domain.read("train", 0).image).all()

@@ -16,7 +16,7 @@ from PIL import Image
 from tiny import CITYSCAPES, SIZES, as_it_comes, class_list, image_path, label_path, prepare
 
 from raydg.domains.labels import CITYSCAPES_19, IDD_LEVEL1, IGNORE, PACS_7
-from raydg.shards import PreparedDomain, draft, prepare_domain
+from raydg.shards import PreparedDomain, draft, prepare_domains
 from raydg.shards.writing import ShardWriter, shard_schema
 from raydg.storage import Place
 from raydg.values import encode
@@ -52,7 +52,7 @@ def test_every_sample_comes_back_with_its_labels_mapped(raw, out):
 def test_class_ids_come_back_as_numbers(tmp_path, out):
     lists = {"train": [("dog/a.png", 1), ("person/b.png", 7)], "crossval": [("dog/c.png", 1)], "test": []}
     class_list(tmp_path / "raw", "photo", lists)
-    domain = prepare_domain(as_it_comes("pacs"), "pacs/photo", tmp_path / "raw", out, PACS_7).domain
+    domain = prepare_domains(as_it_comes("pacs"), ("pacs/photo",), tmp_path / "raw", out, PACS_7)[0].domain
     assert [domain.read("train", i).label for i in range(2)] == [0, 6] == domain.labels("train").tolist()
     assert all(type(domain.read("train", i).label) is int for i in range(2))
     assert domain.present("train").tolist() == [[True] + [False] * 6, [False] * 6 + [True]]
@@ -97,7 +97,7 @@ def test_rows_carry_a_hash_of_image_and_labels(raw, out):
 
 def test_one_raw_dataset_serves_several_label_spaces(raw, out):
     fine = prepare(raw, out)
-    coarse = prepare_domain(CITYSCAPES, "cityscapes", raw, out, IDD_LEVEL1).domain
+    coarse = prepare_domains(CITYSCAPES, ("cityscapes",), raw, out, IDD_LEVEL1)[0].domain
     fine_label, coarse_label = fine.read("val", 0).label, coarse.read("val", 0).label
     assert coarse.folder != fine.folder and coarse_label.max() <= IGNORE
     assert (coarse_label[fine_label == 10] == 6).all() and (coarse_label[fine_label == 0] == 0).all()
@@ -108,7 +108,7 @@ def test_real_kitti_survives_the_trip(tmp_path, out):
     (tmp_path / "raw/training").mkdir(parents=True)
     (tmp_path / "raw/training/image_2").symlink_to(DATA / "streets/kitti/data_semantics/training/image_2")
     (tmp_path / "raw/training/semantic").symlink_to(DATA / "streets/kitti/data_semantics_aligned/training/semantic")
-    domain = prepare_domain(as_it_comes("kitti"), "kitti", tmp_path / "raw", out, CITYSCAPES_19).domain
+    domain = prepare_domains(as_it_comes("kitti"), ("kitti",), tmp_path / "raw", out, CITYSCAPES_19)[0].domain
     assert domain.num_samples("training") == 5
     sample = domain.read("training", 3)
     raw_ids = np.asarray(Image.open(tmp_path / "raw/training/semantic" / f"{sample.sample_id}.png"))

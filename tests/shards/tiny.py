@@ -9,7 +9,7 @@ from PIL import Image
 from raydg.domains.catalogue import dataset
 from raydg.domains.dataset import Dataset
 from raydg.domains.labels import CITYSCAPES_19
-from raydg.shards import PreparedDomain, prepare_domain
+from raydg.shards import PreparedDomain, prepare_domains
 
 
 def as_it_comes(name: str) -> Dataset:
@@ -37,7 +37,7 @@ def save(path: Path, pixels: np.ndarray) -> None:
 
 
 def prepare(raw: Path, out: Path, **options) -> PreparedDomain:
-    return prepare_domain(CITYSCAPES, "cityscapes", raw, out, CITYSCAPES_19, **options).domain
+    return prepare_domains(CITYSCAPES, ("cityscapes",), raw, out, CITYSCAPES_19, **options)[0].domain
 
 
 def contents(folder: Path) -> dict[str, bytes]:

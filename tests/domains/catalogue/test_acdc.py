@@ -8,7 +8,7 @@ from PIL import Image
 
 from raydg.domains.catalogue.acdc import DATASET
 from raydg.domains.labels import CITYSCAPES_19
-from raydg.shards import prepare_domain
+from raydg.shards import prepare_domains
 
 # Written down anew: raw ids in the order of the train ids.
 TRAIN_IDS = [7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33]
@@ -53,7 +53,7 @@ def test_every_condition_becomes_classes_pixel_by_pixel(tmp_path, suffix):
         domain = f"acdc/{condition}"
         assert DATASET.recognise(raw, domain).name == suffix
         options = {"accept_difference": "a few small frames for a test"}
-        prepared = prepare_domain(DATASET, domain, raw, tmp_path / "out", CITYSCAPES_19, **options).domain
+        prepared = prepare_domains(DATASET, (domain,), raw, tmp_path / "out", CITYSCAPES_19, **options)[0].domain
         for split, names in NAMES.items():
             assert prepared.sample_ids(split) == list(names)
             assert prepared.attributes(split) == [{"weather": condition}] * len(names)
@@ -66,8 +66,8 @@ def test_wrong_copies_are_refused(tmp_path):
     for condition, (train, val) in SAMPLES.items():
         complaint = rf"(?s)acdc/{condition}/train has 2 samples.* {train} .*acdc/{condition}/val has 1 samples.* {val} "
         with pytest.raises(ValueError, match=complaint):
-            prepare_domain(DATASET, f"acdc/{condition}", raw, tmp_path / "out", CITYSCAPES_19)
+            prepare_domains(DATASET, (f"acdc/{condition}",), raw, tmp_path / "out", CITYSCAPES_19)
     (raw / f"gt/rain/val/{NAMES['val'][0]}_gt_labelIds.png").unlink()
     options = {"accept_difference": "a few small frames for a test", "edition": "labelIds"}
     with pytest.raises(ValueError, match=r"_gt_labelIds\.png is missing, the label map of .*_rgb_anon\.png"):
-        prepare_domain(DATASET, "acdc/rain", raw, tmp_path / "out", CITYSCAPES_19, **options)
+        prepare_domains(DATASET, ("acdc/rain",), raw, tmp_path / "out", CITYSCAPES_19, **options)

@@ -11,7 +11,7 @@ from raydg.domains.catalogue.bdd100k import DATASET, attributes
 from raydg.domains.catalogue.cityscapes import TRAIN_IDS_TO_19
 from raydg.domains.decoding import read_ids
 from raydg.domains.labels import CITYSCAPES_19, IDD_LEVEL1
-from raydg.shards import prepare_domain
+from raydg.shards import prepare_domains
 from raydg.storage import Place
 
 STUBS = Path(__file__).parents[4] / "shared" / "data" / "streets" / "layout_stubs"
@@ -45,7 +45,7 @@ def write(raw: Path, images: str, labels: str, ending: str) -> Path:
 
 def prepare(raw: Path, out: Path, space=CITYSCAPES_19, **options):
     options = {"accept_difference": "a few small frames for a test", **options}
-    return prepare_domain(DATASET, "bdd100k", raw, out, space, **options).domain
+    return prepare_domains(DATASET, ("bdd100k",), raw, out, space, **options)[0].domain
 
 
 @pytest.mark.parametrize("root", ["", "bdd100k/"])

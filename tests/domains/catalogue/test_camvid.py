@@ -10,7 +10,7 @@ from PIL import Image
 
 from raydg.domains.catalogue import dataset
 from raydg.domains.labels import IDD_LEVEL1
-from raydg.shards import prepare_domain
+from raydg.shards import prepare_domains
 
 CAMVID = dataset("camvid")
 FRAMES = Path(__file__).parents[4] / "shared/data/streets/CamVid"
@@ -40,9 +40,9 @@ def uncounted():
 def test_ids_mean_what_segnet_says(tmp_path):
     ids = np.resize(np.arange(12, dtype=np.uint8), (9, 12))
     write(tmp_path, "val", {"0016E5_07959": ids})
-    domain = prepare_domain(
-        CAMVID, "camvid", tmp_path, tmp_path / "out", IDD_LEVEL1, ["val"], accept_difference="one frame"
-    ).domain
+    domain = prepare_domains(
+        CAMVID, ("camvid",), tmp_path, tmp_path / "out", IDD_LEVEL1, ["val"], accept_difference="one frame"
+    )[0].domain
     assert domain.sample_ids("val") == ["0016E5_07959"]
     np.testing.assert_array_equal(domain.read("val", 0).label, TO_LEVEL1[ids])
 
@@ -55,7 +55,7 @@ def test_the_real_frames_are_what_is_expected_but_for_their_number(tmp_path):
         (tmp_path / f"{split}.txt").write_text("".join(lines))
         for folder in (split, f"{split}annot"):
             (tmp_path / folder).symlink_to(FRAMES / folder)
-    domain = prepare_domain(uncounted(), "camvid", tmp_path, tmp_path / "out", IDD_LEVEL1).domain
+    domain = prepare_domains(uncounted(), ("camvid",), tmp_path, tmp_path / "out", IDD_LEVEL1)[0].domain
     assert domain.num_samples("train") == 8
     for i, name in enumerate(domain.sample_ids("test")):
         sample = domain.read("test", i)
@@ -82,20 +82,20 @@ def test_the_official_lists_are_the_contract(tmp_path):
     for folder in ("train", "trainannot"):
         (tmp_path / folder).symlink_to(FRAMES / folder)
     with pytest.raises(ValueError, match="camvid/train has 60 samples, expected 367"):
-        prepare_domain(CAMVID, "camvid", tmp_path, tmp_path / "out", IDD_LEVEL1, ["train"])
+        prepare_domains(CAMVID, ("camvid",), tmp_path, tmp_path / "out", IDD_LEVEL1, ["train"])
 
 
 def test_shifted_ids_and_other_sizes_are_refused(tmp_path):
     ids = np.resize(np.arange(12, dtype=np.uint8), (360, 480))
     write(tmp_path, "train", {"a": ids + 1})
     with pytest.raises(ValueError, match=r"holds the label ids \[12\]"):
-        prepare_domain(uncounted(), "camvid", tmp_path, tmp_path / "out", IDD_LEVEL1, ["train"])
+        prepare_domains(uncounted(), ("camvid",), tmp_path, tmp_path / "out", IDD_LEVEL1, ["train"])
     write(tmp_path, "train", {"a": np.resize(np.arange(12, dtype=np.uint8), (36, 48))})
     with pytest.raises(ValueError, match="1 images are 48 x 36 pixels; expected 480 x 360"):
-        prepare_domain(uncounted(), "camvid", tmp_path, tmp_path / "out", IDD_LEVEL1, ["train"])
+        prepare_domains(uncounted(), ("camvid",), tmp_path, tmp_path / "out", IDD_LEVEL1, ["train"])
     # Ids in another order have another share of the picture.
     swapped = np.full((360, 480), 9, dtype=np.uint8)
     swapped[:2] = ids[:2]
     write(tmp_path, "train", {"a": swapped})
     with pytest.raises(ValueError, match=r"drivable has .* expected 15.0% to 50.0% \(measured on 60 training frames"):
-        prepare_domain(uncounted(), "camvid", tmp_path, tmp_path / "out", IDD_LEVEL1, ["train"])
+        prepare_domains(uncounted(), ("camvid",), tmp_path, tmp_path / "out", IDD_LEVEL1, ["train"])

@@ -9,7 +9,7 @@ from PIL import Image
 
 from raydg.domains.catalogue import dataset
 from raydg.domains.labels import IDD_LEVEL1
-from raydg.shards import prepare_domain
+from raydg.shards import prepare_domains
 
 CARLA = dataset("carla")
 FRAMES = Path(__file__).parents[4] / "shared/data/streets/carla_town03"
@@ -52,7 +52,7 @@ def every_colour() -> np.ndarray:
 
 def test_colours_mean_what_carla_says(tmp_path):
     write(tmp_path, every_colour())
-    domain = prepare_domain(CARLA, "carla", tmp_path, tmp_path / "out", IDD_LEVEL1).domain
+    domain = prepare_domains(CARLA, ("carla",), tmp_path, tmp_path / "out", IDD_LEVEL1)[0].domain
     sample = domain.read("all", 0)
     np.testing.assert_array_equal(sample.label, expected(every_colour()))
     with Image.open(tmp_path / "RGB/00183311.png") as image:
@@ -64,7 +64,7 @@ def test_a_real_frame(tmp_path):
     for folder in ("RGB", "Segmentation_Images"):
         (tmp_path / folder).mkdir()
         shutil.copy(FRAMES / folder / "00183312.png", tmp_path / folder)
-    domain = prepare_domain(CARLA, "carla", tmp_path, tmp_path / "out", IDD_LEVEL1).domain
+    domain = prepare_domains(CARLA, ("carla",), tmp_path, tmp_path / "out", IDD_LEVEL1)[0].domain
     with Image.open(FRAMES / "Segmentation_Images/00183312.png") as label:
         np.testing.assert_array_equal(domain.read("all", 0).label, expected(np.asarray(label)))
 
@@ -74,7 +74,7 @@ def test_colours_that_are_no_tags_are_refused(tmp_path):
     blurred[0, 0] = (1, 2, 3)
     write(tmp_path, blurred)
     with pytest.raises(ValueError, match=r"00183311\.png has 1 colours that stand for no class: \(1, 2, 3\)"):
-        prepare_domain(CARLA, "carla", tmp_path, tmp_path / "out", IDD_LEVEL1)
+        prepare_domains(CARLA, ("carla",), tmp_path, tmp_path / "out", IDD_LEVEL1)
     Image.fromarray(every_colour()).save(tmp_path / "Segmentation_Images/00183311.png", format="JPEG")
     with pytest.raises(ValueError, match="is a JPEG file: its compression changes class ids"):
-        prepare_domain(CARLA, "carla", tmp_path, tmp_path / "out", IDD_LEVEL1)
+        prepare_domains(CARLA, ("carla",), tmp_path, tmp_path / "out", IDD_LEVEL1)

@@ -9,7 +9,7 @@ from PIL import Image
 
 from raydg.domains.catalogue.cityscapes import DATASET, TRAIN_IDS_TO_IDD
 from raydg.domains.labels import CITYSCAPES_19, IDD_LEVEL1, SYNTHIA_13, SYNTHIA_16
-from raydg.shards import prepare_domain
+from raydg.shards import prepare_domains
 
 DATA = Path(__file__).parents[4] / "shared" / "data" / "streets"
 needs_data = pytest.mark.skipif(not DATA.exists(), reason="the real data is not here")
@@ -61,7 +61,7 @@ def write(raw: Path, suffix: str, folders: tuple[str, str] = FOLDERS[""], names=
 
 def prepare(raw: Path, out: Path, space=CITYSCAPES_19, **options):
     options = {"accept_difference": "a few small frames for a test", **options}
-    return prepare_domain(DATASET, "cityscapes", raw, out, space, **options).domain
+    return prepare_domains(DATASET, ("cityscapes",), raw, out, space, **options)[0].domain
 
 
 @pytest.mark.parametrize("where", list(FOLDERS))

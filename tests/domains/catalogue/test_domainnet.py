@@ -8,7 +8,7 @@ from PIL import Image
 
 from raydg.domains.catalogue.domainnet import DATASET, DMG, DOMAINNET_345, OFFICIAL
 from raydg.domains.layouts import DrawnSplit
-from raydg.shards import prepare_domain
+from raydg.shards import prepare_domains
 
 # From the list of validation images that DMG's authors publish.
 LISTED = {
@@ -50,9 +50,9 @@ def test_images_and_classes_are_those_of_the_lists(tmp_path, domain, folder, edi
     raw = tmp_path / "raw"
     named = copy_of(raw, domain, LISTS[edition], folder)
     assert DATASET.recognise(raw, f"domainnet/{domain}") is {"official": OFFICIAL, "DMG": DMG}[edition]
-    prepared = prepare_domain(
-        DATASET, f"domainnet/{domain}", raw, tmp_path / "out", DOMAINNET_345, accept_difference="drawn for a test"
-    ).domain
+    prepared = prepare_domains(
+        DATASET, (f"domainnet/{domain}",), raw, tmp_path / "out", DOMAINNET_345, accept_difference="drawn for a test"
+    )[0].domain
     found = {split: list(prepared.sample_ids(split)) for split in ("train", "val", "test")}
     expected = {name: [file.removeprefix(f"{domain}/") for file in files] for name, files in named.items()}
     if edition == "DMG":
@@ -106,7 +106,7 @@ def test_incomplete_copies_and_exchanged_lists_are_refused(tmp_path):
     raw = tmp_path / "raw"
     copy_of(raw, "painting", LISTS["official"])
     with pytest.raises(ValueError, match=r"domainnet/painting/train has 9 samples, expected 45,374"):
-        prepare_domain(DATASET, "domainnet/painting", raw, tmp_path / "out", DOMAINNET_345)
+        prepare_domains(DATASET, ("domainnet/painting",), raw, tmp_path / "out", DOMAINNET_345)
     (raw / "painting_test.txt").write_text((raw / "painting_train.txt").read_text())
     with pytest.raises(ValueError, match="images are listed more than once"):
-        prepare_domain(DATASET, "domainnet/painting", raw, tmp_path / "out", DOMAINNET_345)
+        prepare_domains(DATASET, ("domainnet/painting",), raw, tmp_path / "out", DOMAINNET_345)

@@ -10,7 +10,7 @@ from scipy.io import savemat
 from raydg.domains.catalogue.gtav import DATASET, bad_frame
 from raydg.domains.decoding import RawImage
 from raydg.domains.labels import CITYSCAPES_19, IDD_LEVEL1
-from raydg.shards import prepare_domain
+from raydg.shards import prepare_domains
 from raydg.storage import Place
 
 # Written down anew: id of Cityscapes -> train id, all other ids up to 34 (license plate in GTAV) are ignored.
@@ -54,7 +54,7 @@ def raw(tmp_path: Path) -> Path:
 
 def prepare(raw: Path, out: Path, space=CITYSCAPES_19, **options):
     options = {"accept_difference": "a few frames for a test", **options}
-    return prepare_domain(DATASET, "gtav", raw, out, space, **options).domain
+    return prepare_domains(DATASET, ("gtav",), raw, out, space, **options)[0].domain
 
 
 @pytest.mark.parametrize("space", [CITYSCAPES_19, IDD_LEVEL1])

@@ -12,7 +12,7 @@ from raydg.domains.catalogue import dataset
 from raydg.domains.catalogue.idd import read_polygons
 from raydg.domains.decoding import BadSample
 from raydg.domains.labels import CITYSCAPES_19, IDD_LEVEL1, SYNTHIA_13, SYNTHIA_16
-from raydg.shards import PreparedDomain, prepare_domain
+from raydg.shards import PreparedDomain, prepare_domains
 from raydg.storage import Place
 
 IDD = dataset("idd")
@@ -70,7 +70,7 @@ def mapped(ids: np.ndarray, table: dict[int, int]) -> np.ndarray:
 
 
 def prepare(raw: Path, out: Path, space, splits=("train",), entry=IDD, **options) -> PreparedDomain:
-    return prepare_domain(entry, "idd", raw, out, space, splits, accept_difference=WHY, **options).domain
+    return prepare_domains(entry, ("idd",), raw, out, space, splits, accept_difference=WHY, **options)[0].domain
 
 
 def without_counts(entry):
@@ -156,7 +156,7 @@ def test_copies_with_part_ii_are_told_by_their_jpegs(tmp_path):
     with Image.open(tmp_path / "idd20kII/leftImg8bit/train/283/frame2890_leftImg8bit.jpg") as image:
         np.testing.assert_array_equal(domain.read("train", 1).image, np.asarray(image))
     with pytest.raises(ValueError, match=r"train has 2 samples, expected 14,027"):
-        prepare_domain(IDD, "idd", tmp_path, tmp_path / "other", CITYSCAPES_19, ["train"])
+        prepare_domains(IDD, ("idd",), tmp_path, tmp_path / "other", CITYSCAPES_19, ["train"])
     frame(tmp_path, "0/1", "labelcsTrainIds", ids)
     with pytest.raises(ValueError, match="are both there for one sample"):
         edition.list_samples(tmp_path, "idd", ["train"])
@@ -165,7 +165,7 @@ def test_copies_with_part_ii_are_told_by_their_jpegs(tmp_path):
 def test_train_ids_under_the_name_of_ids_are_refused(tmp_path):
     frame(tmp_path, "0/1", "labelcsIds", all_of([*range(19), 255]))
     with pytest.raises(ValueError, match=r"no label has the raw ids 21, 23.*look like train ids"):
-        prepare_domain(without_counts(IDD), "idd", tmp_path, tmp_path / "out", CITYSCAPES_19, ["train"])
+        prepare_domains(without_counts(IDD), ("idd",), tmp_path, tmp_path / "out", CITYSCAPES_19, ["train"])
     frame(tmp_path / "other", "0/1", "labelcsTrainIds", all_of([7, 11, 21, 26]))
     with pytest.raises(ValueError, match=r"holds the label ids \[21, 26\]"):
         prepare(tmp_path / "other", tmp_path / "out", CITYSCAPES_19)

@@ -9,7 +9,7 @@ from PIL import Image
 
 from raydg.domains.catalogue import dataset
 from raydg.domains.labels import IDD_LEVEL1
-from raydg.shards import prepare_domain
+from raydg.shards import prepare_domains
 
 IDD_LITE = dataset("idd_lite")
 FRAMES = Path(__file__).parents[4] / "shared/data/streets/idd20k_lite"
@@ -40,14 +40,14 @@ def uncounted():
 
 def test_ids_are_the_classes(tmp_path):
     write(tmp_path, street())
-    domain = prepare_domain(uncounted(), "idd_lite", tmp_path, tmp_path / "out", IDD_LEVEL1, ["train"]).domain
+    domain = prepare_domains(uncounted(), ("idd_lite",), tmp_path, tmp_path / "out", IDD_LEVEL1, ["train"])[0].domain
     np.testing.assert_array_equal(domain.read("train", 0).label, street())
     assert IDD_LEVEL1.classes[0] == "drivable" and IDD_LEVEL1.classes[6] == "sky"
 
 
 @needs_frames
 def test_the_real_frames_are_what_is_expected_but_for_their_number(tmp_path):
-    domain = prepare_domain(uncounted(), "idd_lite", FRAMES, tmp_path / "out", IDD_LEVEL1, ["val"]).domain
+    domain = prepare_domains(uncounted(), ("idd_lite",), FRAMES, tmp_path / "out", IDD_LEVEL1, ["val"])[0].domain
     assert domain.num_samples("val") == 50
     for i, name in enumerate(domain.sample_ids("val")[:5]):
         with (
@@ -57,20 +57,20 @@ def test_the_real_frames_are_what_is_expected_but_for_their_number(tmp_path):
             np.testing.assert_array_equal(domain.read("val", i).label, np.asarray(label))
             np.testing.assert_array_equal(domain.read("val", i).image, np.asarray(image))
     with pytest.raises(ValueError, match="idd_lite/val has 50 samples, expected 204"):
-        prepare_domain(IDD_LITE, "idd_lite", FRAMES, tmp_path / "other", IDD_LEVEL1, ["val"])
+        prepare_domains(IDD_LITE, ("idd_lite",), FRAMES, tmp_path / "other", IDD_LEVEL1, ["val"])
 
 
 def test_wrong_copies_are_refused(tmp_path):
     # Level 3 of IDD, made by createLabels by default, has ids up to 25.
     write(tmp_path, street(((0, 100), (22, 60), (25, 67))))
     with pytest.raises(ValueError, match=r"holds the label ids \[22, 25\]"):
-        prepare_domain(uncounted(), "idd_lite", tmp_path, tmp_path / "out", IDD_LEVEL1, ["train"])
+        prepare_domains(uncounted(), ("idd_lite",), tmp_path, tmp_path / "out", IDD_LEVEL1, ["train"])
     # Classes in another order: sky and road have changed places with living things and the path.
     write(tmp_path, street(((2, 45), (5, 60), (4, 25), (3, 20), (6, 3), (0, 4), (255, 2), (1, 68))))
     with pytest.raises(
         ValueError, match=r"drivable has 1\.78% of what is labelled, expected 15\.0% to 50\.0% \(measured on 170"
     ):
-        prepare_domain(uncounted(), "idd_lite", tmp_path, tmp_path / "out", IDD_LEVEL1, ["train"])
+        prepare_domains(uncounted(), ("idd_lite",), tmp_path, tmp_path / "out", IDD_LEVEL1, ["train"])
     write(tmp_path, np.ascontiguousarray(street()[::2, ::2]))
     with pytest.raises(ValueError, match="1 images are 160 x 114 pixels; expected 320 x 227"):
-        prepare_domain(uncounted(), "idd_lite", tmp_path, tmp_path / "out", IDD_LEVEL1, ["train"])
+        prepare_domains(uncounted(), ("idd_lite",), tmp_path, tmp_path / "out", IDD_LEVEL1, ["train"])

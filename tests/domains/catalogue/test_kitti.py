@@ -9,7 +9,7 @@ from PIL import Image
 
 from raydg.domains.catalogue import dataset
 from raydg.domains.labels import CITYSCAPES_19
-from raydg.shards import prepare_domain
+from raydg.shards import prepare_domains
 
 KITTI = dataset("kitti")
 FRAMES = Path(__file__).parents[4] / "shared/data/streets/kitti"
@@ -41,7 +41,7 @@ def uncounted():
 @pytest.mark.parametrize("folder", ["", "data_semantics"])
 def test_the_archive_with_or_without_its_folder(tmp_path, folder):
     write(tmp_path / folder, "000000_10", every_id(374, 1238))
-    domain = prepare_domain(uncounted(), "kitti", tmp_path, tmp_path / "out", CITYSCAPES_19).domain
+    domain = prepare_domains(uncounted(), ("kitti",), tmp_path, tmp_path / "out", CITYSCAPES_19)[0].domain
     assert domain.sample_ids("training") == ["000000_10"]
     np.testing.assert_array_equal(domain.read("training", 0).label, expected(every_id(374, 1238)))
 
@@ -53,7 +53,7 @@ def test_real_frames(tmp_path):
     (tmp_path / "training").mkdir()
     (tmp_path / "training/image_2").symlink_to(images)
     (tmp_path / "training/semantic").symlink_to(labels)
-    domain = prepare_domain(uncounted(), "kitti", tmp_path, tmp_path / "out", CITYSCAPES_19).domain
+    domain = prepare_domains(uncounted(), ("kitti",), tmp_path, tmp_path / "out", CITYSCAPES_19)[0].domain
     assert domain.num_samples("training") == 5
     name = domain.sample_ids("training")[4]
     with Image.open(labels / f"{name}.png") as label, Image.open(images / f"{name}.png") as image:
@@ -61,17 +61,17 @@ def test_real_frames(tmp_path):
         np.testing.assert_array_equal(sample.label, expected(np.asarray(label)))
         np.testing.assert_array_equal(sample.image, np.asarray(image))
     with pytest.raises(ValueError, match=r"semantic/.*_10\.png is 1242 x 375 pixels, but its image .* 1224 x 370"):
-        prepare_domain(uncounted(), "kitti", FRAMES, tmp_path / "other", CITYSCAPES_19)
+        prepare_domains(uncounted(), ("kitti",), FRAMES, tmp_path / "other", CITYSCAPES_19)
 
 
 def test_wrong_copies_are_refused(tmp_path):
     write(tmp_path, "000007_10", every_id(370, 1224))
     write(tmp_path, "000300_11", every_id(370, 1224))
     with pytest.raises(ValueError, match=r"(?s)has 2 samples, expected 200.*another split, such as 000300_11"):
-        prepare_domain(KITTI, "kitti", tmp_path, tmp_path / "out", CITYSCAPES_19)
+        prepare_domains(KITTI, ("kitti",), tmp_path, tmp_path / "out", CITYSCAPES_19)
     write(tmp_path / "small", "000007_10", every_id(37, 122))
     with pytest.raises(ValueError, match="1 images are 122 x 37 pixels; expected 1242 x 375"):
-        prepare_domain(uncounted(), "kitti", tmp_path / "small", tmp_path / "out", CITYSCAPES_19)
+        prepare_domains(uncounted(), ("kitti",), tmp_path / "small", tmp_path / "out", CITYSCAPES_19)
     write(tmp_path / "train_ids", "000007_10", every_id(370, 1224) % 19)
     with pytest.raises(ValueError, match=r"no label has the raw ids 20, 21, 22.*look like train ids"):
-        prepare_domain(uncounted(), "kitti", tmp_path / "train_ids", tmp_path / "out", CITYSCAPES_19)
+        prepare_domains(uncounted(), ("kitti",), tmp_path / "train_ids", tmp_path / "out", CITYSCAPES_19)

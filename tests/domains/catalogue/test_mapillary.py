@@ -12,7 +12,7 @@ from PIL import Image
 from raydg.domains.catalogue import dataset
 from raydg.domains.label_table import IGNORED
 from raydg.domains.labels import CITYSCAPES_19, IDD_LEVEL1, SYNTHIA_16
-from raydg.shards import prepare_domain
+from raydg.shards import prepare_domains
 
 MAPILLARY = dataset("mapillary")
 WHY = "a few frames for a test"
@@ -130,7 +130,7 @@ def mapped(ids: np.ndarray, table: dict[int, int]) -> np.ndarray:
 
 
 def prepare(raw: Path, out: Path, space=CITYSCAPES_19, splits=("train",), entry=MAPILLARY, **options):
-    return prepare_domain(entry, "mapillary", raw, out, space, splits, accept_difference=WHY, **options).domain
+    return prepare_domains(entry, ("mapillary",), raw, out, space, splits, accept_difference=WHY, **options)[0].domain
 
 
 @pytest.mark.parametrize(
@@ -233,14 +233,14 @@ def test_wrong_copies_are_refused(tmp_path):
     write_config(tmp_path / "config.json", NAMES["1.2"])
     write_frame(tmp_path, "labels", every_id("1.2"))
     with pytest.raises(ValueError, match=r"mapillary/train has 1 samples, expected 18,000"):
-        prepare_domain(MAPILLARY, "mapillary", tmp_path, tmp_path / "out", CITYSCAPES_19, ["train"])
+        prepare_domains(MAPILLARY, ("mapillary",), tmp_path, tmp_path / "out", CITYSCAPES_19, ["train"])
     uncounted = replace(
         MAPILLARY,
         editions=tuple(replace(each, contract=replace(each.contract, splits=())) for each in MAPILLARY.editions),
     )
     write_frame(tmp_path, "labels", np.resize(np.arange(19, dtype=np.uint8), (12, 20)))
     with pytest.raises(ValueError, match=r"no label has the raw ids 19, 24, 27.*look like train ids"):
-        prepare_domain(uncounted, "mapillary", tmp_path, tmp_path / "out", CITYSCAPES_19, ["train"])
+        prepare_domains(uncounted, ("mapillary",), tmp_path, tmp_path / "out", CITYSCAPES_19, ["train"])
 
 
 def test_parts_that_published_numbers_are_of():

@@ -12,7 +12,7 @@ from PIL import Image
 
 from raydg.domains.catalogue.mnist import COLOURED, DIGITS, HALVES, ROTATED
 from raydg.domains.dataset import Dataset, RawSample
-from raydg.shards import prepare_domain
+from raydg.shards import prepare_domains
 
 DATA = Path(__file__).parents[4] / "shared" / "data" / "extra" / "mnist_t10k"
 needs_data = pytest.mark.skipif(not DATA.exists(), reason="the real data is not here")
@@ -54,7 +54,7 @@ def position(sample_id: str) -> int:
 @needs_data
 def test_real_digits_are_prepared_rotated(tmp_path):
     images, labels = official()
-    prepared = prepare_domain(ROTATED, "rotated_mnist/15", DATA, tmp_path, DIGITS, splits=["val"]).domain
+    prepared = prepare_domains(ROTATED, ("rotated_mnist/15",), DATA, tmp_path, DIGITS, splits=["val"])[0].domain
     assert prepared.num_samples("val") == 1667
     for row, sample_id in enumerate(prepared.sample_ids("val")):
         if row % 60:
@@ -94,14 +94,14 @@ def test_labels_and_colours_of_real_digits_are_exchanged_as_often_as_they_should
 @pytest.mark.parametrize(("folder", "ending"), [("", ""), ("", ".gz"), ("MNIST/raw", ""), ("raw", ".gz")])
 def test_coloured_digits_have_one_channel(tmp_path, folder, ending):
     images = small(tmp_path / "raw" / folder, ending=ending)
-    prepared = prepare_domain(
+    prepared = prepare_domains(
         COLOURED,
-        "coloured_mnist/minus90",
+        ("coloured_mnist/minus90",),
         tmp_path / "raw",
         tmp_path / "out",
         HALVES,
         accept_difference="drawn for a test",
-    ).domain
+    )[0].domain
     colours = set()
     for split in ("train", "val"):
         assert prepared.num_samples(split) == 12
@@ -152,13 +152,13 @@ def test_wrong_files_are_refused(tmp_path):
     edition = ROTATED.editions[0]
 
     def prepare() -> None:
-        prepare_domain(
-            ROTATED, "rotated_mnist/0", tmp_path, tmp_path / "out", DIGITS, accept_difference="drawn for a test"
+        prepare_domains(
+            ROTATED, ("rotated_mnist/0",), tmp_path, tmp_path / "out", DIGITS, accept_difference="drawn for a test"
         )
 
     small(tmp_path, count=30)
     with pytest.raises(ValueError, match=r"rotated_mnist/0/train has 5 samples, expected 10,000"):
-        prepare_domain(ROTATED, "rotated_mnist/0", tmp_path, tmp_path / "out", DIGITS)
+        prepare_domains(ROTATED, ("rotated_mnist/0",), tmp_path, tmp_path / "out", DIGITS)
 
     images, labels = (tmp_path / f"t10k-{name}-ubyte" for name in ("images-idx3", "labels-idx1"))
     idx(images, np.zeros((7, 28, 28), np.uint8))

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from raydg.domains.catalogue.office_home import DATASET, OFFICE_HOME_65
-from raydg.shards import prepare_domain
+from raydg.shards import prepare_domains
 
 (EDITION,) = DATASET.editions
 FOLDERS = {"art": "Art", "clipart": "Clipart", "product": "Product", "real_world": "Real World"}
@@ -32,14 +32,14 @@ def folders(raw: Path, names: tuple[str, ...] = tuple(FOLDERS.values())) -> None
 def test_images_and_classes_come_from_the_folders(tmp_path, domain):
     raw = tmp_path / "OfficeHomeDataset_10072016"
     folders(raw, (FOLDERS[domain],))
-    prepared = prepare_domain(
+    prepared = prepare_domains(
         DATASET,
-        f"office_home/{domain}",
+        (f"office_home/{domain}",),
         tmp_path,
         tmp_path / "out",
         OFFICE_HOME_65,
         accept_difference="drawn for a test",
-    ).domain
+    )[0].domain
     assert (prepared.num_samples("train"), prepared.num_samples("val")) == (72, 18)
     seen = set()
     for split in ("train", "val"):
@@ -89,7 +89,7 @@ def test_contract_adds_up_to_the_published_sizes():
 def test_incomplete_and_doubled_copies_are_refused(tmp_path):
     folders(tmp_path / "raw", ("Art", "Real World"))
     with pytest.raises(ValueError, match=r"office_home/art/train has 72 samples, expected 1,941"):
-        prepare_domain(DATASET, "office_home/art", tmp_path / "raw", tmp_path / "out", OFFICE_HOME_65)
+        prepare_domains(DATASET, ("office_home/art",), tmp_path / "raw", tmp_path / "out", OFFICE_HOME_65)
     (tmp_path / "raw/Art/Webcam").rename(tmp_path / "raw/Art/webcam")
     with pytest.raises(ValueError, match=r"'webcam', which is no class of art"):
         EDITION.list_samples(tmp_path / "raw", "office_home/art")

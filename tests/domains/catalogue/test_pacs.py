@@ -9,7 +9,7 @@ from PIL import Image
 
 from raydg.domains.catalogue.pacs import DATASET
 from raydg.domains.labels import PACS_7
-from raydg.shards import prepare_domain
+from raydg.shards import prepare_domains
 from raydg.storage import Place
 
 DATA = Path(__file__).parents[4] / "shared" / "data" / "pacs"
@@ -62,9 +62,9 @@ def differences(raw: Path, domain: str) -> list[str]:
 @pytest.mark.parametrize("domain", ["photo", "sketch"])
 def test_prepared_images_and_classes_are_the_official_ones(tmp_path, domain):
     kept = some_of(tmp_path / "raw", domain)
-    prepared = prepare_domain(
-        DATASET, f"pacs/{domain}", tmp_path / "raw", tmp_path / "out", PACS_7, accept_difference="two of a class"
-    ).domain
+    prepared = prepare_domains(
+        DATASET, (f"pacs/{domain}",), tmp_path / "raw", tmp_path / "out", PACS_7, accept_difference="two of a class"
+    )[0].domain
     for split, name in (("train", "train"), ("val", "crossval")):
         assert list(prepared.sample_ids(split)) == [file.removeprefix(f"{domain}/") for file, _ in kept[name]]
         for position, (file, raw_id) in enumerate(kept[name]):
@@ -103,13 +103,13 @@ def test_exchanged_lists_and_parts_are_noticed(tmp_path):
     assert len(differences(tmp_path, "pacs/photo")) == 2
     some_of(tmp_path / "raw", "photo")
     with pytest.raises(ValueError, match=r"pacs/photo/train has 14 samples, expected 1,499"):
-        prepare_domain(DATASET, "pacs/photo", tmp_path / "raw", tmp_path / "out", PACS_7)
+        prepare_domains(DATASET, ("pacs/photo",), tmp_path / "raw", tmp_path / "out", PACS_7)
 
 
 @needs_data
 def test_lists_numbered_from_0_are_refused(tmp_path):
     some_of(tmp_path / "raw", "photo", first_id=0)
     with pytest.raises(ValueError, match=r"the id 0: the class in that folder has 1; this list counts from 0"):
-        prepare_domain(
-            DATASET, "pacs/photo", tmp_path / "raw", tmp_path / "out", PACS_7, accept_difference="two of a class"
+        prepare_domains(
+            DATASET, ("pacs/photo",), tmp_path / "raw", tmp_path / "out", PACS_7, accept_difference="two of a class"
         )

@@ -11,7 +11,7 @@ from PIL import Image
 from raydg.domains.catalogue.synthia import DATASET
 from raydg.domains.decoding import BadSample, read_red_of_16_bits
 from raydg.domains.labels import CITYSCAPES_19, IDD_LEVEL1, SYNTHIA_13, SYNTHIA_16
-from raydg.shards import prepare_domain
+from raydg.shards import prepare_domains
 from raydg.storage import Place
 
 # Written down anew: what SYNTHIA's ids 0 to 22 are called.
@@ -72,7 +72,7 @@ def raw(tmp_path: Path) -> Path:
 
 def prepare(raw: Path, out: Path, space=CITYSCAPES_19, **options):
     options = {"accept_difference": "a few small frames for a test", **options}
-    return prepare_domain(DATASET, "synthia", raw, out, space, **options).domain
+    return prepare_domains(DATASET, ("synthia",), raw, out, space, **options)[0].domain
 
 
 @pytest.mark.parametrize("space", [CITYSCAPES_19, SYNTHIA_16, SYNTHIA_13, IDD_LEVEL1], ids=lambda space: space.name)

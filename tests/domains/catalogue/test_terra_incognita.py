@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from raydg.domains.catalogue.terra_incognita import DATASET, TERRA_10
-from raydg.shards import prepare_domain
+from raydg.shards import prepare_domains
 
 (EDITION,) = DATASET.editions
 CLASSES = ["bird", "bobcat", "cat", "coyote", "dog", "empty", "opossum", "rabbit", "raccoon", "squirrel"]
@@ -33,7 +33,9 @@ def place(raw: Path, name: str, classes: list[str]) -> dict[str, tuple[np.ndarra
 @pytest.mark.parametrize("root", ["", "terra_incognita"])
 def test_images_and_classes_come_from_the_folders(tmp_path, root):
     expected = place(tmp_path / root, "location_38", CLASSES)
-    prepared = prepare_domain(DATASET, "terra_incognita/location_38", tmp_path, tmp_path / "out", TERRA_10).domain
+    prepared = prepare_domains(DATASET, ("terra_incognita/location_38",), tmp_path, tmp_path / "out", TERRA_10)[
+        0
+    ].domain
     assert (prepared.num_samples("train"), prepared.num_samples("val")) == (8, 2)
     for split in ("train", "val"):
         for position, sample_id in enumerate(prepared.sample_ids(split)):
@@ -60,4 +62,4 @@ def test_unselected_archives_and_broken_files_are_refused(tmp_path):
     file = tmp_path / "location_46" / next(iter(expected))
     file.write_bytes(file.read_bytes()[:300])
     with pytest.raises(ValueError, match=rf"{file.name} cannot be decoded"):
-        prepare_domain(DATASET, "terra_incognita/location_46", tmp_path, tmp_path / "out", TERRA_10)
+        prepare_domains(DATASET, ("terra_incognita/location_46",), tmp_path, tmp_path / "out", TERRA_10)

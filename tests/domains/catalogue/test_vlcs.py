@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from raydg.domains.catalogue.vlcs import DATASET, DOMAINBED, LISTS, MINI, VLCS_5
-from raydg.shards import prepare_domain
+from raydg.shards import prepare_domains
 from raydg.storage import Place
 
 DATA = Path(__file__).parents[4] / "shared" / "data" / "extra"
@@ -33,7 +33,7 @@ def picture(path: Path, colour: tuple[int, int, int], size: tuple[int, int] = (9
 def test_mini_edition_is_prepared_whole(tmp_path, domain):
     raw = DATA / "vlcs_mini"
     assert DATASET.recognise(raw, f"vlcs/{domain}") is MINI
-    prepared = prepare_domain(DATASET, f"vlcs/{domain}", raw, tmp_path, VLCS_5).domain
+    prepared = prepare_domains(DATASET, (f"vlcs/{domain}",), raw, tmp_path, VLCS_5)[0].domain
     assert (prepared.num_samples("train"), prepared.num_samples("val")) == MINI_SIZES[domain]
     found = set()
     for split in ("train", "val"):
@@ -54,7 +54,7 @@ def test_mini_edition_has_no_pascal_and_notices_what_is_missing(tmp_path):
     shutil.copytree(DATA / "vlcs_mini", tmp_path / "raw", copy_function=shutil.copyfile)
     next((tmp_path / "raw/sun/sofa").iterdir()).unlink()
     with pytest.raises(ValueError, match=r"vlcs/sun/train has 43 samples, expected 44"):
-        prepare_domain(DATASET, "vlcs/sun", tmp_path / "raw", tmp_path / "out", VLCS_5)
+        prepare_domains(DATASET, ("vlcs/sun",), tmp_path / "raw", tmp_path / "out", VLCS_5)
 
 
 @needs_data
@@ -92,9 +92,9 @@ def listed(raw: Path, shift: int = 0) -> None:
 def test_listed_images_are_prepared(tmp_path):
     listed(tmp_path / "raw")
     assert DATASET.recognise(tmp_path / "raw", "vlcs/sun") is LISTS
-    prepared = prepare_domain(
-        DATASET, "vlcs/sun", tmp_path / "raw", tmp_path / "out", VLCS_5, accept_difference="drawn for a test"
-    ).domain
+    prepared = prepare_domains(
+        DATASET, ("vlcs/sun",), tmp_path / "raw", tmp_path / "out", VLCS_5, accept_difference="drawn for a test"
+    )[0].domain
     for split, blue in (("train", 0), ("val", 200)):
         assert [prepared.read(split, i).label for i in range(5)] == [0, 1, 2, 3, 4]
         for c in range(5):
@@ -116,9 +116,9 @@ def test_folders_of_domainbed_are_recognised_and_prepared(tmp_path):
         picture(tmp_path / f"raw/VLCS/LabelMe/{name}/{number:03}.png", (number, 20 * number, 255 - number))
     (tmp_path / "raw/VLCS/LabelMe/car/._001.png").write_bytes(b"left by an archiver")
     assert DATASET.recognise(tmp_path / "raw", "vlcs/labelme") is DOMAINBED
-    prepared = prepare_domain(
-        DATASET, "vlcs/labelme", tmp_path / "raw", tmp_path / "out", VLCS_5, accept_difference="drawn for a test"
-    ).domain
+    prepared = prepare_domains(
+        DATASET, ("vlcs/labelme",), tmp_path / "raw", tmp_path / "out", VLCS_5, accept_difference="drawn for a test"
+    )[0].domain
     assert (prepared.num_samples("train"), prepared.num_samples("val")) == (8, 2)
     found = {}
     for split in ("train", "val"):

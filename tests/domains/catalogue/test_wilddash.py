@@ -8,7 +8,7 @@ from PIL import Image
 
 from raydg.domains.catalogue import dataset
 from raydg.domains.labels import CITYSCAPES_19, IDD_LEVEL1, SYNTHIA_16
-from raydg.shards import PreparedDomain, prepare_domain
+from raydg.shards import PreparedDomain, prepare_domains
 
 WILDDASH = dataset("wilddash")
 WHY = "a few frames that the test drew"
@@ -45,7 +45,7 @@ def all_ids(highest: int) -> np.ndarray:
 
 
 def prepare(raw: Path, out: Path, space=CITYSCAPES_19, **options) -> PreparedDomain:
-    return prepare_domain(WILDDASH, "wilddash", raw, out, space, accept_difference=WHY, **options).domain
+    return prepare_domains(WILDDASH, ("wilddash",), raw, out, space, accept_difference=WHY, **options)[0].domain
 
 
 @pytest.mark.parametrize("folder", ["", "wd_public_02"])
@@ -82,7 +82,7 @@ def test_wrong_copies_are_refused(tmp_path):
     save(tmp_path / "images/1.jpg", noise())
     save(tmp_path / "labels/1.png", all_ids(38))
     with pytest.raises(ValueError, match=r"wilddash/all has 1 samples, expected 4,256"):
-        prepare_domain(WILDDASH, "wilddash", tmp_path, tmp_path / "out", CITYSCAPES_19)
+        prepare_domains(WILDDASH, ("wilddash",), tmp_path, tmp_path / "out", CITYSCAPES_19)
     # The later panoptic package has ids beyond 38.
     save(tmp_path / "labels/1.png", all_ids(41))
     with pytest.raises(ValueError, match=r"holds the label ids \[39, 40, 41\]"):
