@@ -42,6 +42,15 @@ as it is built, nothing is trained."""
 JUDGED: tuple[Role, ...] = ("target", "in-domain")
 """Roles whose rows `evaluate` writes."""
 
+FIGURES: dict[Metric, str] = {
+    "loss": "`raydg report --analysis` draws it over training, after `evaluate`",
+    "IoU difference": "`raydg report` draws it image by image, after `evaluate`",
+    "features": "`raydg report --embedding` draws them, after `evaluate`",
+    "attention": "`raydg predict --write memory` draws it of any images",
+    "pictures": "`raydg report` draws them, after `evaluate`",
+}
+"""Where what is no number is drawn."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Printed(Value):
@@ -270,14 +279,19 @@ class NamedStudy(Value):
 
 
 def judging(experiment: Experiment, measurements: Iterable[Measurement]) -> Experiment:
-    """The experiment, judged as its measurements need it: their domains, inferences and adaptations."""
-    wanted = [m for m in measurements if m.role in JUDGED]
+    """The experiment, judged as its measurements need it: their domains, inferences and adaptations.
+
+    Unseen domains of an analysis are targets, too: it looks only at those that were scored after selection. Where
+    all is measured in training there is nothing to judge.
+    """
+    sources = experiment.sources
+    wanted = [m for m in measurements if m.role in JUDGED or (m.role == "analysis" and m.domain not in sources)]
     own = (experiment.stages[-1].method.default_inference(),)
     inferences = tuple(dict.fromkeys(m.inference for m in wanted)) or own
     splits = dict.fromkeys(split for m in wanted for split in m.splits or ())
     return replace(
         experiment,
-        targets=tuple(dict.fromkeys(m.domain for m in wanted if m.role == "target")),
+        targets=tuple(dict.fromkeys(m.domain for m in wanted if m.role != "in-domain")),
         adaptations=tuple(dict.fromkeys(m.adaptation for m in wanted)) or (TrainBN(),),
         inferences=None if inferences == own else inferences,
         in_domain_splits=tuple(splits) or None,

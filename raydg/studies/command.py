@@ -47,10 +47,14 @@ def commands(named: NamedStudy) -> Mapping[str, Command]:
         _print_notes(notes, console)
 
     def evaluate(study: Study, resources: Resources, console: Console) -> None:
-        """Select a checkpoint of every experiment, score what the cells need, and print them beside the paper's."""
-        from raydg.cluster.study import evaluate_study
+        """Select a checkpoint of every experiment, score what the cells need, and print them beside the paper's.
 
-        evaluate_study(study, resources, console)
+        What a method measured of itself was written down in training: where cells need nothing else, nothing is scored.
+        """
+        if any(experiment.targets or experiment.in_domain_splits for experiment in study.experiments):
+            from raydg.cluster.study import evaluate_study
+
+            evaluate_study(study, resources, console)
         table(study, resources, console)
 
     def table(study: Study, resources: Resources, console: Console) -> None:

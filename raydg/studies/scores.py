@@ -8,7 +8,7 @@ from raydg.evaluation import Row
 from raydg.experiment import Experiment, Study
 from raydg.selection import STANDARD_ERROR, Estimate, mean_and_standard_error
 from raydg.studies import architecture, printed
-from raydg.studies.cell import Cell, Measurement, NamedStudy
+from raydg.studies.cell import FIGURES, Cell, Measurement, NamedStudy
 from raydg.studies.printed import Numbers
 
 AVERAGES = ("mIoU", "accuracy", "ECE per image and class")
@@ -90,7 +90,7 @@ def _of_rows(measurement: Measurement, experiment: Experiment, rows: Sequence[Ro
             costs = [row.cost for row in wanted if row.cost]
             return median(1000 * cost.seconds_per_image for cost in costs) if costs else None
         case _:
-            return None  # a figure, not a number
+            return None  # one of `FIGURES`
     return fmean(numbers) if numbers else None
 
 
@@ -169,13 +169,16 @@ class PaperTable:
         brackets = 'in brackets, or under "paper", what the paper prints; what has not been run is empty'
         notes.append(brackets)
         notes += self.named.notes
-        missing: dict[str, list[Cell]] = {}
+        empty: dict[tuple[str, str], list[Cell]] = {}
         for cell in self.named.cells:
             if cell.missing:
-                missing.setdefault(cell.missing, []).append(cell)
+                empty.setdefault(("cannot be filled", cell.missing), []).append(cell)
+            elif cell.metric in FIGURES:
+                drawn = f"{cell.metric}: {FIGURES[cell.metric]}"
+                empty.setdefault(("drawn, not a number", drawn), []).append(cell)
         notes += [
-            f"cannot be filled: {', '.join(dict.fromkeys(c.row for c in cells))} ({len(cells)} cells): {why}"
-            for why, cells in missing.items()
+            f"{what}: {', '.join(dict.fromkeys(c.row for c in cells))} ({len(cells)} cells): {why}"
+            for (what, why), cells in empty.items()
         ]
         return notes
 

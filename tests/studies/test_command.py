@@ -1,5 +1,6 @@
 """`raydg studies`: lists, costs, and a job's commands on a table of a paper."""
 
+import io
 import json
 import sys
 from pathlib import Path
@@ -7,13 +8,16 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from raydg.checkpoint import RunFolder
 from raydg.cli import main
 from raydg.evaluation import Row
 from raydg.experiment import Experiment, Study
 from raydg.resources import Resources
-from raydg.studies import listing, named_study
+from raydg.studies import NamedStudy, architecture, listing, named_studies, named_study
+from raydg.studies.cell import FIGURES, JUDGED
+from raydg.studies.command import commands
 
 
 @pytest.fixture
@@ -31,6 +35,8 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Study, Resources
     stand_in.evaluate_study = lambda study, resources, console: seen.append(("evaluate", study, resources))
     stand_in.selected_rows = selected_rows
     monkeypatch.setitem(sys.modules, "raydg.cluster.study", stand_in)
+    monkeypatch.setattr(architecture, "parameters", lambda experiment: 1.0)
+    monkeypatch.setattr(architecture, "multiplications", lambda experiment, height, width: 1.0)
     monkeypatch.setenv("COLUMNS", "400")
     return seen
 
@@ -83,6 +89,23 @@ def test_a_table_stands_beside_the_papers(
     written = (tmp_path / "tsmldg-T4" / "paper.md").read_text()
     assert "| 3:1 | (54.38) |\n| 2:2 | 100.00 (55.95) |\n| 1:3 | (55.41) |" in written
     assert "100.00 (55.95)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("named", named_studies(), ids=lambda named: named.name)
+def test_every_study_can_be_evaluated_and_says_of_each_cell_what_it_needs(
+    named: NamedStudy, cluster: list, tmp_path: Path
+) -> None:
+    study = named.study()
+    assert study
+    commands(named)["evaluate"](study, Resources(runs=str(tmp_path)), Console(file=io.StringIO()))
+    # Where nothing is judged there is nothing to evaluate: what was measured in training is shown.
+    judged = any(m.role in (*JUDGED, "analysis") for m in named.measurements)
+    assert [name for name, _, _ in cluster] == ["evaluate"] * judged
+    assert not judged or any(e.targets or e.in_domain_splits for e in study.experiments)
+    text = (tmp_path / study.name / "paper.md").read_text()
+    for metric, where in FIGURES.items():
+        shown = any(cell.metric == metric and not cell.missing for cell in named.cells)
+        assert (f"{metric}: {where}" in text) == shown
 
 
 def test_a_dry_run_counts_steps_and_images_and_tells_time_only_where_it_was_measured(
