@@ -26,8 +26,8 @@ labelled pixel alike on all GPUs; here each episode has the mean over its own.)
 
 **What is scored** is the code's (`CenterCrop`): an image is scaled to a short side of 768 and its middle 768 x 768 is
 predicted and judged, labels being scaled and cut likewise. So all images of a batch share a size, and half of a
-Cityscapes frame, its sides, never counts. Of Mapillary the first 500 images count, as there. `--protocol None` scores
-whole images at their own sizes instead; batches then form within equal sizes.
+Cityscapes frame, its sides, never counts. Of Mapillary the first 500 images count, as there. Without
+`protocol` in raydg/studies/tsmldg.py whole images are scored at their own sizes; batches then form within equal sizes.
 
 **Expected**, mIoU in percent, the paper's Table 3, plain / with TN:
 

@@ -1,6 +1,6 @@
 """CORAL: the weight of the alignment.
 
-No job that ships has the method; put it into a stage of yours.
+    python jobs/pacs.py sweep search_spaces/coral.py --only "CORAL 128 px"
 
 | symbol of the paper | setting | range and its source |
 |---|---|---|

@@ -1,6 +1,6 @@
 """Group DRO: how fast the sources' weights follow their risks.
 
-No job that ships has the method; put it into a stage of yours.
+    python jobs/pacs.py sweep search_spaces/group_dro.py --only "GroupDRO 128 px"
 
 | symbol of the paper | setting | range and its source |
 |---|---|---|

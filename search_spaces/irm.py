@@ -1,6 +1,6 @@
 """IRMv1: the weight of the penalty.
 
-No job that ships has the method; put it into a stage of yours.
+    python jobs/pacs.py sweep search_spaces/irm.py --only "IRM 128 px"
 
 | symbol of the paper | setting | range and its source |
 |---|---|---|

@@ -1,6 +1,6 @@
 """V-REx: the weight of the variance of the sources' risks.
 
-No job that ships has the method; put it into a stage of yours.
+    python jobs/pacs.py sweep search_spaces/vrex.py --only "VREx 128 px"
 
 | symbol of the paper | setting | range and its source |
 |---|---|---|

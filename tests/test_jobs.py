@@ -29,7 +29,7 @@ from raydg.experiment import Experiment, Study
 from raydg.job import main
 from raydg.licence import Licence, commercial_use
 from raydg.loop import begin_stage, build_network, in_process_feed, train
-from raydg.methods import CORAL, IRM, Extended, GroupDRO, Method, MixStyle, Objective, PinTheMemory, VREx
+from raydg.methods import CORAL, Extended, Method, MixStyle, Objective, PinTheMemory
 from raydg.models import Architecture, HRNet, MiT, Network, SmallNet
 from raydg.resources import Resources
 from raydg.search import Search, Sweep, swept
@@ -286,13 +286,7 @@ def test_a_search_space_fits_the_experiments_that_its_docstring_sweeps(
     commands = re.findall(r"^    python jobs/(\w+).py (sweep .*)$", load(path).__doc__ or "", re.MULTILINE)
     for job, arguments in commands:
         main(study_of(ROOT / "jobs" / f"{job}.py"), args=shlex.split(arguments))
-    assert len(seen) == len(commands)
-    if not commands:  # a method that no job has
-        methods = {"coral": CORAL(site="context"), "group_dro": GroupDRO(), "irm": IRM(), "vrex": VREx()}
-        study = study_of(ROOT / "jobs" / "quickstart.py")
-        stage = replace(study.experiments[0].stages[0], method=methods[path.stem])
-        experiment = replace(study.experiments[0], stages=(stage,))
-        seen.append(swept(replace(study, experiments=(experiment,)), load_space(path), Search()))
+    assert len(seen) == len(commands) > 0
     adapts = path.stem in ("iabn", "seg_ttt", "tent", "tta")
     assert all(sweep.objective.trains != adapts for sweep in seen)
 

@@ -18,9 +18,11 @@ from raydg.domains.labels import CITYSCAPES_19
 from raydg.experiment import Experiment
 from raydg.methods import ERM, Method
 from raydg.models import DeepLabV3Plus, Network, SmallNet
+from raydg.studies import named_studies
 from raydg.types import Batch, Episode
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
 BLOCKS = [textwrap.dedent(block) for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL)]
 
 
@@ -33,6 +35,32 @@ def test_the_experiment_is_one():
     names: dict = {"__name__": "a job"}
     exec(block("night = Experiment("), names)
     assert isinstance(names["night"], Experiment) and names["main"] is raydg.job.main
+
+
+def test_the_authors_checkpoint_goes_into_an_experiment_of_its_architecture(monkeypatch):
+    given = []
+    monkeypatch.setattr("raydg.importing.import_published", lambda *args, **named: given.append(args))
+    exec(block("import_published(experiment"), {})
+    ((experiment, file, keys),) = given
+    keys.check(experiment.model)
+    assert experiment.name == "GTA DeepLabV1 R50" and file == "resnet50_gta_alpha_0.1.pth"
+
+
+def test_the_named_studies_are_counted():
+    studies = named_studies()
+    cells = sum(len(named.cells) for named in studies)
+    trained = {m.experiment for named in studies for m in named.measurements if m.role != "architecture"}
+    trainings = len({experiment.training_fingerprint() for experiment in trained})
+    assert f"lists all {len(studies)}: " in README and f" {cells:,} cells from {trainings} trainings." in README
+
+
+def test_the_house_has_every_file_of_the_cluster_and_every_benchmark():
+    cluster = re.search(r"^  cluster/ .*?\n\S", README, re.MULTILINE | re.DOTALL)
+    assert cluster
+    for file in (ROOT / "raydg" / "cluster").glob("[!_]*.py"):
+        assert re.search(rf"\b{file.stem}\b", cluster[0]), file
+    for file in (ROOT / "tests" / "benchmarks").glob("*.py"):
+        assert f"`{file.name}`" in README
 
 
 def test_the_dataset_is_one(tmp_path):

@@ -1,4 +1,4 @@
-"""Training objectives, one file each. A new method is one more file here and nothing else."""
+"""Training objectives, one file each. A new method is one more file here, and its name below."""
 
 from raydg.methods.averaged import Averaged, OfAverage
 from raydg.methods.coral import CORAL
