@@ -94,8 +94,9 @@ class Checkpoint:
         return inference.module(self.model(), sources, domain).to(device).eval()
 
     def training_state(self) -> dict[str, Any]:
-        """What resuming needs beyond the weights."""
-        return torch.load(self.path / "training.pt", weights_only=True)
+        """What resuming needs beyond the weights, on the CPU: optimisers move it to where their parameters are, which
+        may be another device than it was written from."""
+        return torch.load(self.path / "training.pt", map_location="cpu", weights_only=True)
 
     def licences(self) -> tuple[Licence, ...]:
         """Terms of everything that the weights were made from; `commercial_use` combines them."""

@@ -91,6 +91,18 @@ def test_interrupted_equals_uninterrupted(
     assert_same_training(whole, train(experiment, prepared, str(tmp_path / "broken")))
 
 
+def test_what_began_on_a_gpu_goes_on_without_one(
+    experiment: Experiment, prepared: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = train(experiment, prepared, str(tmp_path / "whole"))
+    with monkeypatch.context() as on_gpu:  # every tensor says that it comes from there
+        on_gpu.setattr(torch.serialization, "location_tag", lambda storage: "cuda:0")
+        broken = train(experiment, prepared, str(tmp_path / "broken"), stop_at=3)
+    state = broken.checkpoint_at(2).training_state()["state"]
+    assert {each["momentum_buffer"].device for each in state.values()} == {CPU}
+    assert_same_training(whole, train(experiment, prepared, str(tmp_path / "broken")))
+
+
 def test_a_stage_that_trains_the_decoder_leaves_the_encoder_as_it_was(
     experiment: Experiment, prepared: str, runs: str
 ) -> None:
