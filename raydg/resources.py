@@ -13,7 +13,7 @@ class Resources(Value):
     """Workers, their hardware, and the folders that all of them see.
 
     Raises:
-        ValueError: a negative number, or GPUs asked for on device "cpu".
+        ValueError: a negative number, or actors that score where everything runs in this process.
     """
 
     workers: int = 1
@@ -25,7 +25,8 @@ class Resources(Value):
     accelerator_type: str | None = None
     """Ray's name of the accelerator that workers must be placed on (`H100`), or None for any."""
     scorers: int | None = None
-    """Actors that score targets, each with a worker's hardware; None: as many as workers."""
+    """Actors that score targets, each with a worker's hardware; None: as many as workers, or none where this process
+    does everything."""
     max_failures: int = 3
     """How many times a group of workers that died is started again, from the newest checkpoint; and an actor that
     scores, with the shard that it had. -1: without limit."""
@@ -44,6 +45,11 @@ class Resources(Value):
         self.require(self.cpus_per_worker >= 1, "cpus_per_worker", "1 or more")
         self.require(self.gpus_per_worker >= 0, "gpus_per_worker", "0 or more")
         self.require(self.scorers is None or self.scorers >= 1, "scorers", "None or 1 or more")
+        self.require(
+            self.scorers is None or self.workers > 0,
+            "scorers",
+            "None where workers is 0, which scores in this process: set Resources.workers to 1 or more for actors",
+        )
         self.require(self.max_failures >= -1, "max_failures", "-1 (no limit) or more")
 
     @property

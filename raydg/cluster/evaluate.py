@@ -737,6 +737,7 @@ def _run(jobs: list[dict[str, Any]], scorer: Scorer) -> Iterable[dict[str, Any]]
         compute=ray.data.ActorPoolStrategy(size=size),
         num_cpus=resources.cpus_per_worker,
         num_gpus=resources.gpus_per_worker or None,
+        accelerator_type=resources.accelerator_type,
         # Of each actor. Ray Data repeats the tasks of an actor that it may start again without a limit of their own.
         max_restarts=resources.max_failures,
     )

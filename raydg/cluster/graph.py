@@ -74,7 +74,7 @@ def run_parts(
             raise ValueError(f"{part.name!r} waits for {', '.join(unknown)}, which is no part.")
     if not parts:
         return {}
-    workers = max(resources.workers, resources.scorers or 0) if resources.workers else 0
+    workers = max(resources.workers, resources.scorers or 0)
     # A part that books for itself needs no further CPU for data.
     session.start(resources.address, workers * resources.cpus_per_worker if workers else resources.cpus_per_worker - 1)
     attempt = ray.remote(_attempt).options(**_share(resources))

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -20,7 +20,8 @@ from raydg import loop, scoring
 from raydg.adaptation import Adaptation, Predictor, Sees, TargetNorm, TrainBN
 from raydg.calibration import Calibration
 from raydg.checkpoint import RunFolder, read_rows
-from raydg.cluster.evaluate import score_targets
+from raydg.cluster import session
+from raydg.cluster.evaluate import Scorer, _run, score_targets
 from raydg.cluster.study import selected_rows
 from raydg.evaluation import AS_VALIDATED, Confusion, Row
 from raydg.experiment import Experiment
@@ -332,6 +333,27 @@ def test_a_killed_evaluation_goes_on_and_counts_every_image_once(
     assert [(s.images, s.resumed, s.total) for s in told] == [(i, 2, 6) for i in range(2, 7)]
     assert told[-1].score == row.confusion.score("segmentation")
     assert all(path.parent == folder.records for path in folder.records.rglob("*.npz"))
+
+
+def test_every_actor_has_a_workers_hardware(
+    judged: Experiment, resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, Any] = {}
+
+    class Jobs:
+        def map(self, actor: type, **options: Any) -> "Jobs":
+            asked.update(options)
+            return self
+
+        def iter_rows(self) -> Iterator[dict[str, bytes]]:
+            return iter(())
+
+    monkeypatch.setattr(ray.data, "from_items", lambda *args, **options: Jobs())
+    monkeypatch.setattr(session, "start", lambda *args: None)
+    fleet = replace(resources, workers=2, cpus_per_worker=3, gpus_per_worker=0.5, accelerator_type="H100")
+    assert list(_run([{}, {}], Scorer((), judged, fleet))) == []
+    hardware = {"num_cpus": 3, "num_gpus": 0.5, "accelerator_type": "H100"}
+    assert hardware.items() <= asked.items() and asked["compute"].min_size == 2
 
 
 def test_a_part_of_another_question_is_not_taken(
