@@ -105,6 +105,10 @@ class DDPReduction(Reduction):
     def __init__(self, objective: Objective, num_episodes: int, autocast: Autocast = nullcontext) -> None:
         super().__init__(objective, num_episodes, autocast)
         self.parallel = DistributedDataParallel(objective) if dist.is_initialized() else None
+        if self.parallel:
+            # Every episode starts from buffers that are equal on all ranks already. The attribute, for torch 2.15 warns
+            # of the argument, and what it names instead is not in 2.11.
+            self.parallel.broadcast_buffers = False
 
     def begin(self) -> None:
         self.objective.zero_grad(set_to_none=True)

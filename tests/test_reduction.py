@@ -170,6 +170,15 @@ def test_the_reduced_gradient_is_the_mean_over_episodes(method: Method, reductio
         torch.testing.assert_close(buffer.double(), torch.stack(each).double().mean(0), rtol=1e-12, atol=0)
 
 
+def test_buffers_are_not_sent_before_a_forward(tmp_path: Path) -> None:
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path / 'group'}", rank=0, world_size=1)
+    try:
+        parallel = DDPReduction(Objective(ERM(), build_network()).train(), 1).parallel
+        assert parallel and parallel.modules_buffers and not parallel.will_sync_module_buffers()
+    finally:
+        dist.destroy_process_group()
+
+
 def test_slices_cover_every_episode_once_and_none_is_empty() -> None:
     for num_episodes in range(1, 9):
         for world_size in range(1, num_episodes + 1):
