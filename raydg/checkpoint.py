@@ -232,9 +232,32 @@ def read_rows(path: Path) -> list[Row]:
     return list(from_lines(path.read_text())) if path.exists() else []
 
 
+class MetricsReader:
+    """Reads a metrics file that grows, however long it is, line by line as they come."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file, self._read = -1, 0  # the file that was read, and how many bytes of it
+
+    def new(self) -> list[dict[str, float]]:
+        """The lines since the last call; one that is not written to its end is left for the next.
+
+        A training that goes on from a checkpoint puts a shorter file in place of the one that there was: then every
+        line of it is new.
+        """
+        if not self.path.exists():
+            return []
+        with self.path.open("rb") as file:
+            there = os.fstat(file.fileno())
+            if there.st_ino != self._file or there.st_size < self._read:
+                self._file, self._read = there.st_ino, 0
+            file.seek(self._read)
+            text = file.read()
+        whole = text[: text.rfind(b"\n") + 1]
+        self._read += len(whole)
+        return [json.loads(line) for line in whole.splitlines()]
+
+
 def read_metrics(path: Path) -> list[dict[str, float]]:
     """Lines of a metrics file; a last line that a kill cut short is left out."""
-    if not path.exists():
-        return []
-    text = path.read_text()
-    return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+    return MetricsReader(path).new()

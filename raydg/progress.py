@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from raydg.checkpoint import RunFolder, read_metrics
+from raydg.checkpoint import MetricsReader, RunFolder
 
 POLL_SECONDS = 0.5
 
@@ -28,9 +28,10 @@ def shown(console: Console, label: str, folder: RunFolder, steps: int) -> Iterat
     with Progress(*columns, TimeRemainingColumn(compact=True), console=console) as progress:
         bar = progress.add_task(label, total=steps, loss="-")
         stop = threading.Event()
+        record = MetricsReader(folder.metrics)
 
         def refresh() -> None:
-            lines = [line for line in read_metrics(folder.metrics) if "loss" in line]
+            lines = [line for line in record.new() if "loss" in line]
             if lines:
                 progress.update(bar, completed=int(lines[-1]["step"]) + 1, loss=f"{lines[-1]['loss']:.3f}")
 
