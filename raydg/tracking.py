@@ -29,7 +29,7 @@ from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 
 from raydg import exported
-from raydg.checkpoint import Checkpoint, RunFolder, read_metrics
+from raydg.checkpoint import Checkpoint, MetricsReader, RunFolder
 from raydg.evaluation import Row
 from raydg.experiment import Experiment, Study, settings
 from raydg.licence import commercial_use
@@ -42,8 +42,7 @@ log = logging.getLogger(__name__)
 
 POLL_SECONDS = 1.0
 FLUSH_SECONDS = 60.0  # how long the end of a training waits for a slow server
-STEPS_AT_ONCE = 100
-MOST_PARAMETERS = 100  # MLflow's limit for one request
+MOST_METRICS, MOST_PARAMETERS = 1000, 100  # MLflow's limits for one request
 CHECKPOINT_TAG = "raydg.checkpoint."
 FOLDER_TAG, SELECTED_TAG, HOST_TAG = "raydg.folder", "raydg.selected_checkpoint", "raydg.host"
 ARTIFACTS = "checkpoints"
@@ -68,7 +67,8 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
 class Tracker:
     """The MLflow runs of one study; the same study run again goes on in the same runs.
 
-    Faults of the tracking server are warnings: a run without a record is better than no run.
+    Faults of the tracking server are warnings: a run without a record is better than no run. What fails again and again
+    is told once, and when it is over.
 
     Args:
         study: names the MLflow experiment and its parent run.
@@ -85,6 +85,7 @@ class Tracker:
         )
         self._client: MlflowClient | None = None
         self._runs: dict[str, str] = {}
+        self._failing: set[str] = set()  # what cannot be recorded at the moment
         self._opening = threading.Lock()  # the follower and the driver ask for the same runs
 
     @contextmanager
@@ -104,9 +105,11 @@ class Tracker:
     def _end(self, stop: threading.Event, sender: threading.Thread, folder: RunFolder) -> None:
         stop.set()
         sender.join(FLUSH_SECONDS)
-        if sender.is_alive():
+        if sender.is_alive() or folder.path.name in self._failing:
             log.warning(
-                "MLflow at %s is slow: %s holds the record; the next run sends the rest.", self.uri, folder.path
+                "MLflow at %s has not taken all of %s, which keeps the record: the next run sends the rest.",
+                self.uri,
+                folder.path,
             )
 
     def log_targets(self, experiment: Experiment, folder: RunFolder, rows: Sequence[Row]) -> None:
@@ -120,7 +123,7 @@ class Tracker:
             self.client.set_tag(run, "raydg.selection", experiment.selection)
             self.client.set_terminated(run)
 
-        self._try(send)
+        self._try(f"scores of {folder.path.name}", send)
 
     def log_ensemble(self, experiment: Experiment, seeds: Sequence[int], rows: Sequence[Row]) -> None:
         """Record scores of an ensemble of seeds, by the names that its members' have; `experiment` is called so."""
@@ -130,7 +133,7 @@ class Tracker:
             self._send_scores(run, experiment, rows)
             self.client.set_terminated(run)
 
-        self._try(send)
+        self._try(f"scores of {experiment.name}, seeds {' '.join(map(str, seeds))}", send)
 
     def _send_scores(self, run: str, experiment: Experiment, rows: Sequence[Row]) -> None:
         """Send rows that were scored after selection, unless they are there."""
@@ -145,12 +148,12 @@ class Tracker:
 
     def log_file(self, experiment: Experiment | None, path: Path) -> None:
         """Attach a file to an experiment's run, or to the study's."""
-        self._try(lambda: self.client.log_artifact(self.run_of(experiment), str(path)))
+        self._try(path.name, lambda: self.client.log_artifact(self.run_of(experiment), str(path)))
 
     def finish(self, status: Literal["FINISHED", "FAILED"] = "FINISHED") -> None:
         """Mark the runs that this tracker has opened as ended."""
         for run in list(self._runs.values()):
-            self._try(lambda run=run: self.client.set_terminated(run, status))
+            self._try(f"the end of run {run}", lambda run=run: self.client.set_terminated(run, status))
 
     @property
     def client(self) -> MlflowClient:
@@ -215,10 +218,10 @@ class Tracker:
         self.client.log_batch(run, tags=[RunTag(key, value) for key, value in tags.items()])
 
     def _follow(self, experiment: Experiment, folder: RunFolder, stop: threading.Event) -> None:
-        state = _Sent()
+        state = _Sent(folder)
         while not stop.wait(POLL_SECONDS):
-            self._try(lambda: self._send_new(experiment, folder, state))
-        self._try(lambda: self._send_new(experiment, folder, state))
+            self._try(folder.path.name, lambda: self._send_new(experiment, folder, state))
+        self._try(folder.path.name, lambda: self._send_new(experiment, folder, state))
 
     def _send_new(self, experiment: Experiment, folder: RunFolder, state: "_Sent") -> None:
         self._send_to(self.run_of(experiment), experiment, folder, state)
@@ -233,18 +236,19 @@ class Tracker:
             state.checkpoints = {int(key.rpartition(".")[2]) for key in tags if key.startswith(CHECKPOINT_TAG)}
             self.client.set_tag(run, FOLDER_TAG, str(folder.path))
             self.client.set_tag(run, HOST_TAG, socket.gethostname())
-        record = read_metrics(folder.metrics)
-        lines = [line for line in record if "loss" in line and line["step"] > state.step]
-        for i in range(0, len(lines), STEPS_AT_ONCE):  # whole steps, so that none is ever sent in part
-            some = lines[i : i + STEPS_AT_ONCE]
+        for line in state.record.new():
+            (state.steps if "loss" in line else state.measurements)[int(line["step"])] = line
+        for some in _requests([line for step, line in state.steps.items() if step > state.step]):
             self._log_metrics(run, [metric for line in some for metric in step_metrics(line)])
             state.step = int(some[-1]["step"])
+        state.steps.clear()
         # What a method measures is written with a checkpoint, after the line of its step has perhaps been sent.
-        for line in record:
-            if "loss" not in line and line["step"] > state.measured:
+        for step, line in state.measurements.items():
+            if step > state.measured:
                 self._log_metrics(run, step_metrics(line))
-                state.measured = int(line["step"])
-                self.client.set_tag(run, MEASURED_TAG, str(state.measured))
+                state.measured = step
+                self.client.set_tag(run, MEASURED_TAG, str(step))
+        state.measurements.clear()
         for checkpoint in folder.checkpoints():
             if checkpoint.step in state.checkpoints:
                 continue
@@ -256,16 +260,22 @@ class Tracker:
             state.checkpoints.add(checkpoint.step)
 
     def _log_metrics(self, run: str, metrics: list[Metric]) -> None:
-        """One request; at most MLflow's 1,000 metrics: a row has as many as classes, `STEPS_AT_ONCE` steps and what a
-        method measures fewer."""
         finite = [metric for metric in metrics if math.isfinite(metric.value)]  # an absent class has no IoU to record
-        self.client.log_batch(run, metrics=finite)
+        for i in range(0, len(finite), MOST_METRICS):
+            self.client.log_batch(run, metrics=finite[i : i + MOST_METRICS])
 
-    def _try(self, call: Callable[[], object]) -> None:
+    def _try(self, what: str, call: Callable[[], object]) -> None:
+        """Call it; if MLflow fails, warn that `what` is not recorded, unless that is known already."""
         try:
             call()
         except (MlflowException, OSError) as fault:
-            log.warning("MLflow at %s: %s", self.uri, str(fault).splitlines()[0])
+            if what not in self._failing:
+                log.warning("MLflow at %s: %s cannot be recorded: %s", self.uri, what, str(fault).splitlines()[0])
+            self._failing.add(what)
+        else:
+            if what in self._failing:
+                log.warning("MLflow at %s: %s can be recorded again", self.uri, what)
+            self._failing.discard(what)
 
 
 def unreachable(uri: str) -> str | None:
@@ -278,12 +288,30 @@ def unreachable(uri: str) -> str | None:
 
 
 class _Sent:
-    """How far a run's record has been sent."""
+    """How far a run's record has been sent, and what of it was read and waits until a server takes it."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: RunFolder) -> None:
+        self.record = MetricsReader(folder.metrics)
+        self.steps: dict[int, dict[str, float]] = {}
+        self.measurements: dict[int, dict[str, float]] = {}
         self.step: int | None = None
         self.measured = -1
         self.checkpoints: set[int] = set()
+
+
+def _requests(lines: Sequence[dict[str, float]]) -> Iterator[list[dict[str, float]]]:
+    """Lines of steps by requests of at most `MOST_METRICS`: whole steps, so that none is ever sent in part, unless one
+    alone has more."""
+    some, size = [], 0
+    for line in lines:
+        metrics = len(line) - 1  # all but the step's number
+        if some and size + metrics > MOST_METRICS:
+            yield some
+            some, size = [], 0
+        some.append(line)
+        size += metrics
+    if some:
+        yield some
 
 
 class SweepTracker(Tracker):
@@ -308,7 +336,7 @@ class SweepTracker(Tracker):
 
     def log_trial(self, trial: Trial, folds: Sequence[tuple[str, Experiment, RunFolder]]) -> None:
         """Send what is new of a trial, and of its folds, each with its name."""
-        self._try(lambda: self._send_trial(trial, folds))
+        self._try(f"trial {_name(trial)}", lambda: self._send_trial(trial, folds))
 
     def end(self, files: Sequence[Path]) -> None:
         """Attach files to the sweep's run, and mark it as ended."""
@@ -320,10 +348,10 @@ class SweepTracker(Tracker):
                 self.client.log_artifact(parent, str(path))
             self.client.set_terminated(parent)
 
-        self._try(send)
+        self._try(f"the end of {self.sweep}", send)
 
     def _send_trial(self, trial: Trial, folds: Sequence[tuple[str, Experiment, RunFolder]]) -> None:
-        name = ", ".join(f"{key.rpartition('.')[2]} {text(value)}" for key, value in trial.settings)
+        name = _name(trial)
         identity = fingerprint([[key, value] for key, value in trial.settings])
         with self._opening:
             parent = self._run((self.study.name, self.sweep), None)
@@ -343,11 +371,15 @@ class SweepTracker(Tracker):
                 with self._opening:
                     runs.append(self._run((self.study.name, self.sweep, identity, name, fold), run, experiment))
             if folder.path.exists():
-                self._send_to(runs[-1], experiment, folder, self._sent.setdefault(runs[-1], _Sent()))
+                self._send_to(runs[-1], experiment, folder, self._sent.setdefault(runs[-1], _Sent(folder)))
         for each in runs:
             self.client.set_tag(each, "raydg.trial", trial.state)
             if trial.state != "running":
                 self.client.set_terminated(each, TRIAL_STATUS[trial.state])
+
+
+def _name(trial: Trial) -> str:
+    return ", ".join(f"{key.rpartition('.')[2]} {text(value)}" for key, value in trial.settings)
 
 
 TRIAL_STATUS = {"finished": "FINISHED", "stopped": "KILLED", "diverged": "FAILED", "failed": "FAILED"}

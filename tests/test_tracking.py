@@ -1,5 +1,6 @@
 """The record in MLflow: one run per study, fold and seed, every step once, and no server that can stop a training."""
 
+import itertools
 import json
 import logging
 import re
@@ -11,7 +12,8 @@ import numpy as np
 import pytest
 import torch
 from mlflow import MlflowClient
-from mlflow.entities import Run
+from mlflow.entities import Metric, Run
+from mlflow.exceptions import MlflowException
 
 from raydg.adaptation import TargetNorm, TrainBN
 from raydg.augmentation import Augmentation, Resize
@@ -24,7 +26,7 @@ from raydg.methods import ERM
 from raydg.models import DeepLabV3Plus, SmallNet
 from raydg.optimization import SGD
 from raydg.plan import Sampling
-from raydg.tracking import SweepTracker, Tracker, _run_of_training, checkpoint_of_run, row_metrics
+from raydg.tracking import SweepTracker, Tracker, _run_of_training, _Sent, checkpoint_of_run, row_metrics
 from raydg.trials import Trial
 
 # MLflow's own mappers ask SQLAlchemy for what 2.1 deprecates.
@@ -306,10 +308,81 @@ def test_a_dead_server_is_a_warning_and_its_record_is_sent_later(
             caplog.clear()
             call()
             messages = [record.getMessage() for record in caplog.records if record.name == "raydg.tracking"]
-            assert messages and all(message.startswith("MLflow at http://127.0.0.1:9: ") for message in messages)
+            assert messages and all(message.startswith("MLflow at http://127.0.0.1:9") for message in messages)
     tracker = tracker_of(study, store)
     follow(tracker, folder, range(3, 4))
     assert history(tracker, tracker.run_of(EXPERIMENT), "train/loss").keys() == {0, 1, 2, 3}
+
+
+def test_an_outage_is_told_once_and_when_it_is_over(
+    store: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracker, path, down = tracker_of(study_of("outage"), store), tmp_path / "table.md", True
+    path.write_text("a table")
+    real = MlflowClient.log_artifact
+
+    def flaky(client: MlflowClient, run: str, local_path: str) -> None:
+        if down:
+            raise MlflowException("connection refused\nand a traceback")
+        real(client, run, local_path)
+
+    monkeypatch.setattr(MlflowClient, "log_artifact", flaky)
+    with caplog.at_level(logging.WARNING, "raydg.tracking"):
+        for down in (True, True, True, False, False, True, True):  # noqa: B007, flaky reads it
+            tracker.log_file(None, path)
+    told = [record.getMessage().removeprefix(f"MLflow at {tracker.uri}: ") for record in caplog.records]
+    lost = "table.md cannot be recorded: connection refused"
+    assert told == [lost, "table.md can be recorded again", lost]
+
+
+def test_what_an_outage_kept_from_the_record_is_sent_after_it(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, folder = study_of("kept"), RunFolder.of(EXPERIMENT, tmp_path).open(EXPERIMENT)
+    tracker, state = tracker_of(study, store), _Sent(folder)
+    run = tracker.run_of(EXPERIMENT)
+
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise MlflowException("down")
+
+    write_steps(folder, range(4))
+    with monkeypatch.context() as down:
+        down.setattr(MlflowClient, "log_batch", refuse)
+        with pytest.raises(MlflowException):
+            tracker._send_to(run, EXPERIMENT, folder, state)
+    folder.metrics.rename(folder.path / "before")  # the training goes on from step 2, and takes other seconds for it
+    write_steps(folder, range(2))
+    with pytest.raises(MlflowException), monkeypatch.context() as down:
+        down.setattr(MlflowClient, "log_batch", refuse)
+        tracker._send_to(run, EXPERIMENT, folder, state)
+    write_steps(folder, range(2, 6))
+    tracker._send_to(run, EXPERIMENT, folder, state)
+    assert history(tracker, run, "train/loss") == {step: [1 / (step + 1)] for step in range(6)}
+    assert not state.steps and state.step == 5
+
+
+def test_requests_hold_whole_steps_and_no_more_than_mlflow_takes(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, folder = study_of("many"), RunFolder.of(EXPERIMENT, tmp_path).open(EXPERIMENT)
+    tracker = tracker_of(study, store)
+    losses = {"loss": 1.0} | {f"loss {i}": 0.5 for i in range(10)}  # as many as Pin the Memory has
+    with folder.metrics.open("w") as file:
+        for step in range(200):
+            file.write(json.dumps({"step": step} | losses) + "\n")
+        file.write(json.dumps({"step": 200} | {f"loss {i}": 1.0 for i in range(1499)} | {"loss": 1.0}) + "\n")
+    run, sent = tracker.run_of(EXPERIMENT), list[list[tuple[int, str]]]()
+
+    def receive(client: MlflowClient, run: str, metrics: list[Metric]) -> None:
+        sent.append([(metric.step, metric.key) for metric in metrics])
+
+    monkeypatch.setattr(MlflowClient, "log_batch", receive)
+    tracker._send_to(run, EXPERIMENT, folder, _Sent(folder))
+    assert [len(request) for request in sent] == [990, 990, 220, 1000, 500]
+    everything = [metric for request in sent for metric in request]
+    assert len(set(everything)) == len(everything) == 200 * 11 + 1500
+    of_request = [{step for step, _ in request} for request in sent[:4]]
+    assert not any(a & b for a, b in itertools.combinations(of_request, 2))
 
 
 def test_a_run_leads_back_to_its_checkpoint(store: Path, tmp_path: Path) -> None:
