@@ -6,7 +6,7 @@ from typing import Any
 import ray.train
 import ray.train.torch
 import torch
-from ray.train import FailureConfig, RunConfig, ScalingConfig
+from ray.train import ControllerError, FailureConfig, RunConfig, ScalingConfig, UserCallback
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from raydg import loop
@@ -17,6 +17,9 @@ from raydg.cluster.data import ray_feed
 from raydg.experiment import Experiment
 from raydg.reduction import episodes_of_rank
 from raydg.resources import Resources
+
+LASTING = (ValueError, loop.Diverged)
+"""Errors that would come again: a group of workers is not started again for them."""
 
 
 def train(experiment: Experiment, resources: Resources) -> RunFolder:
@@ -55,26 +58,36 @@ def train(experiment: Experiment, resources: Resources) -> RunFolder:
             name="ray",
             storage_path=str(folder.path),
             failure_config=FailureConfig(max_failures=resources.max_failures),
+            callbacks=[_EndAtOnce()],
         ),
     )
-    failure = trainer.fit().return_value
-    if failure:
-        raise failure
+    try:
+        trainer.fit()
+    except ControllerError as error:
+        if isinstance(error.controller_failure, LASTING):
+            raise error.controller_failure from None
+        raise
     return folder
 
 
-def _train_worker(config: dict[str, Any]) -> Exception | None:
-    """One rank. An error that would come again is returned, not raised, so that Ray does not start the group again for
-    it."""
+class _EndAtOnce(UserCallback):
+    """Ends the run with a lasting error of a rank. The others may wait for that rank in a collective: Ray's controller,
+    where this is called, ends them with itself, for it starts a group again after errors of workers, not after its
+    own."""
+
+    def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
+        for error in worker_exceptions.values():
+            if isinstance(error, LASTING):
+                raise error
+
+
+def _train_worker(config: dict[str, Any]) -> None:
+    """One rank."""
     experiment, folder, resources = config["experiment"], config["folder"], config["resources"]
     context = ray.train.get_context()
     torch.set_num_threads(resources.cpus_per_worker)
     feed = ray_feed(resources.data, context.get_world_rank(), context.get_world_size())
-    try:
-        loop.train(experiment, folder, feed, resources.data, ray.train.torch.get_device(), report=_report)
-    except (ValueError, loop.Diverged) as failure:
-        return failure
-    return None
+    loop.train(experiment, folder, feed, resources.data, ray.train.torch.get_device(), report=_report)
 
 
 def _report(step: int) -> None:

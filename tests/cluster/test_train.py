@@ -12,11 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import psutil
+import pyarrow.parquet as pq
 import pytest
 import ray
 import torch
 from safetensors.torch import load_file
 
+from raydg.assembly import assemble
 from raydg.checkpoint import RunFolder, read_metrics
 from raydg.cluster.evaluate import evaluate
 from raydg.cluster.train import train
@@ -101,13 +103,26 @@ def test_a_missing_domain_is_noticed_before_a_worker_starts(long_experiment: Exp
         train(long_experiment, Resources(workers=1, data=str(tmp_path / "nothing"), runs=str(tmp_path / "runs")))
 
 
-def test_a_damaged_shard_reaches_the_user_as_one_message(
+def test_a_damaged_image_that_one_rank_meets_ends_all_with_its_message(
     long_experiment: Experiment, prepared: str, tmp_path: Path
 ) -> None:
-    shutil.copytree(prepared, tmp_path / "data")
+    data = str(shutil.copytree(prepared, tmp_path / "data"))
     (shard,) = (tmp_path / "data" / "cityscapes19" / "street" / "rain").glob("train-*.parquet")
-    content = bytearray(shard.read_bytes())
-    content[len(content) // 3] ^= 255
-    shard.write_bytes(content)
+    table = pq.read_table(shard)
+    images = table["image"].to_pylist()
+    images[0] = images[0][100:]
+    pq.write_table(table.set_column(table.column_names.index("image"), table.schema.field("image"), [images]), shard)
+    # A step draws each of the four images once, so one rank meets the damage, and the other waits for it.
+    episodes = range(long_experiment.sampling.episodes_per_step)
+    assert sorted(assembled(long_experiment, data, episode) for episode in episodes) == [False, True]
     with pytest.raises(ValueError, match=rf"street/rain/{shard.name} cannot be used: .*--overwrite"):
-        train(long_experiment, Resources(workers=1, data=str(tmp_path / "data"), runs=str(tmp_path / "runs")))
+        train(long_experiment, Resources(workers=2, data=data, runs=str(tmp_path / "runs")))
+
+
+def assembled(experiment: Experiment, data: str, episode: int) -> bool:
+    """Whether an episode of the first step can be."""
+    try:
+        assemble(experiment, data, 0, episode)
+    except ValueError:
+        return False
+    return True
