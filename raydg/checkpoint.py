@@ -3,6 +3,7 @@ at all.
 
 <runs>/<name>-s<seed>-<fingerprint>/
     experiment.json                      the training that the folder belongs to
+    lock                                 held by the process that trains, see raydg.locking
     metrics.jsonl                        one line per step: losses, learning rate, seconds; and one per checkpoint with
                                          what its method measures, if anything
     targets.jsonl                        one line per score on a target or in-domain, after selection
@@ -29,6 +30,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
+from uuid import uuid4
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -142,6 +144,11 @@ class RunFolder:
         return self
 
     @property
+    def lock(self) -> Path:
+        """The file that whoever trains holds (`raydg.locking.held`): two would write over each other's steps."""
+        return self.path / "lock"
+
+    @property
     def metrics(self) -> Path:
         return self.path / "metrics.jsonl"
 
@@ -175,6 +182,11 @@ class RunFolder:
         if step not in there:
             raise ValueError(f"{self.path} has no checkpoint of step {step}; it has {sorted(there)}.")
         return there[step]
+
+    def is_complete(self, experiment: Experiment) -> bool:
+        """Whether its training has come to its end."""
+        checkpoints = self.checkpoints()
+        return bool(checkpoints) and checkpoints[-1].step == experiment.steps
 
     def save(
         self,
@@ -219,9 +231,12 @@ class RunFolder:
 
 def write_whole(path: Path, text: str) -> None:
     """Replace a file's text so that a reader sees the old or the new, never a part."""
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    unfinished.write_text(text)
-    os.replace(unfinished, path)
+    unfinished = path.with_name(f".{path.name}.{uuid4().hex}.unfinished")  # of this writer alone
+    try:
+        unfinished.write_text(text)
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def write_rows(path: Path, rows: Iterable[Row]) -> None:

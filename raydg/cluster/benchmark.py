@@ -24,6 +24,7 @@ from raydg.cluster.graph import Failed, Part, run_parts
 from raydg.cluster.train import train
 from raydg.evaluation import Row
 from raydg.experiment import Experiment, Study
+from raydg.locking import held
 from raydg.resources import Resources
 from raydg.selection import Selected
 from raydg.tracking import Tracker
@@ -299,19 +300,20 @@ class _Work:
 
 def is_trained(experiment: Experiment, resources: Resources) -> bool:
     """Whether a training has come to its end."""
-    checkpoints = RunFolder.of(experiment, resources.runs).checkpoints()
-    return bool(checkpoints) and checkpoints[-1].step == experiment.steps
+    return RunFolder.of(experiment, resources.runs).is_complete(experiment)
 
 
 def _train(experiment: Experiment, resources: Resources) -> Experiment:
-    """Train to the end; what is returned says whose record can be sent."""
-    train(experiment, resources)
+    """Train to the end, or wait until another study, or what is left of a task that died, has done it; what is returned
+    says whose record can be sent."""
+    with held(RunFolder.of(experiment, resources.runs).lock, wait=True):
+        train(experiment, resources)
     return experiment
 
 
 def _train_and_score(experiment: Experiment, resources: Resources) -> Experiment:
     """Train to the end, and score every checkpoint on the domains that were held out."""
-    train(experiment, resources)
+    _train(experiment, resources)
     every_checkpoint(experiment, resources, "leave-one-out")
     return experiment
 

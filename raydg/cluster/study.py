@@ -3,6 +3,7 @@ behind."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -32,6 +33,7 @@ from raydg.cluster.evaluate import (
 from raydg.cluster.train import train
 from raydg.evaluation import Row
 from raydg.experiment import Ensemble, Experiment, Study
+from raydg.locking import held
 from raydg.page.evidence import Scores
 from raydg.records import Record
 from raydg.resources import Resources
@@ -45,12 +47,19 @@ DEFAULT = report.Options()
 
 
 def train_study(study: Study, resources: Resources, console: Console) -> None:
-    """Train every experiment that is not trained yet."""
+    """Train every experiment that is not trained yet.
+
+    Raises:
+        ValueError: another process trains one of them.
+    """
     resources = resources.resolved()
     tracker = Tracker(study, resources.tracking_uri or "", resources.runs)
     for experiment, label in _labelled(study):
         folder = RunFolder.of(experiment, resources.runs)
-        with tracker.following(experiment, folder), progress.shown(console, label, folder, experiment.steps):
+        # Held first: who is refused must not send another's steps, nor mark its run as failed.
+        alone = nullcontext() if folder.is_complete(experiment) else held(folder.lock)
+        shown = progress.shown(console, label, folder, experiment.steps)
+        with alone, tracker.following(experiment, folder), shown:
             train(experiment, resources)
     tracker.finish()
 

@@ -39,6 +39,7 @@ from raydg.cluster.train import train
 from raydg.errors import MENDABLE
 from raydg.evaluation import Row, RowRole
 from raydg.experiment import Experiment, Study
+from raydg.locking import held
 from raydg.overview import code
 from raydg.prefix import fork, parts
 from raydg.resources import Resources
@@ -415,10 +416,12 @@ class Worker:
         self.resources = resources
 
     def train(self, experiment: Experiment) -> None:
-        """Train to the end, from wherever this or another run got to."""
-        folder = RunFolder.of(experiment, self.resources.runs).open(experiment)
-        fork(experiment, folder, self.resources.runs)
-        train(experiment, self.resources)
+        """Train to the end, from wherever this or another run got to; or wait until another sweep, or a worker that is
+        still dying, has let go of it."""
+        folder = RunFolder.of(experiment, self.resources.runs)
+        with held(folder.lock, wait=True):
+            fork(experiment, folder.open(experiment), self.resources.runs)
+            train(experiment, self.resources)
 
     def score(self, experiment: Experiment, folder: RunFolder, step: int, on: RowRole) -> list[Row]:
         return selection_rows(experiment, folder, step, self.resources, on)

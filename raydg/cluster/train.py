@@ -25,6 +25,8 @@ LASTING = (ValueError, loop.Diverged)
 def train(experiment: Experiment, resources: Resources) -> RunFolder:
     """Train to the end and return the run's folder; what an earlier, interrupted call has done is not done again.
 
+    The caller holds the folder's `lock`.
+
     Raises:
         ValueError: more workers than episodes a step, folders or data that do not fit, or a cluster that is too small.
         Diverged: a loss or gradient that is not finite.
@@ -34,7 +36,7 @@ def train(experiment: Experiment, resources: Resources) -> RunFolder:
         episodes_of_rank(experiment.sampling.episodes_per_step, 0, resources.workers)
     open_sources(experiment, resources.data)  # a domain that is missing or wrong is noticed before a worker starts
     folder = RunFolder.of(experiment, resources.runs).open(experiment)
-    if folder.checkpoints() and folder.checkpoints()[-1].step == experiment.steps:
+    if folder.is_complete(experiment):
         return folder
     if resources.workers == 0:
         torch.set_num_threads(resources.cpus_per_worker)
