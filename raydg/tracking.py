@@ -33,6 +33,7 @@ from raydg.checkpoint import Checkpoint, MetricsReader, RunFolder
 from raydg.evaluation import Row
 from raydg.experiment import Experiment, Study, settings
 from raydg.licence import commercial_use
+from raydg.locking import held
 from raydg.prediction import ImagePredictor, find_checkpoint
 from raydg.trials import Trial, text
 from raydg.types import Task
@@ -56,6 +57,8 @@ REQUIREMENTS = (
 """Packages that an exported model imports."""
 OPTIONAL = ("timm", "transformers")
 """Those that only some networks need; an exported model asks for them where they are installed."""
+SQLITE = "sqlite:///"
+"""What stands before a file in the URI of a store."""
 MEASURED_TAG = "raydg.measured"
 MEMBERS_TAG = "raydg.members"
 
@@ -158,7 +161,7 @@ class Tracker:
     @property
     def client(self) -> MlflowClient:
         if self._client is None:
-            self._client = MlflowClient(self.uri)
+            self._client = _opened(self.uri)
         return self._client
 
     def run_of(self, experiment: Experiment | None, seeds: Sequence[int] = ()) -> str:
@@ -285,6 +288,15 @@ def unreachable(uri: str) -> str | None:
     except (MlflowException, OSError, ImportError) as fault:  # the last where a database's driver is not installed
         return str(fault).partition("\n")[0]
     return None
+
+
+def _opened(uri: str | None) -> MlflowClient:
+    """A client that writes. Who opens a sqlite file first makes its tables, which MLflow lets two processes begin at
+    once, and then one of them fails: here they do it one after the other."""
+    if uri is None or not uri.startswith(SQLITE):
+        return MlflowClient(uri)
+    with held(Path(f"{uri.removeprefix(SQLITE)}.lock"), wait=True):
+        return MlflowClient(uri)
 
 
 class _Sent:
@@ -474,7 +486,7 @@ def register(predictor: ImagePredictor, name: str, card: str, experiment: Experi
     Raises:
         ValueError: MLflow refuses, or an adaptation that cannot be exported.
     """
-    client = MlflowClient(uri)
+    client = _opened(uri)
     way = predictor.way()
     place = f"model-{fingerprint(way)[:12]}"
     try:
@@ -514,8 +526,8 @@ def _run_of_training(client: MlflowClient, experiment: Experiment, uri: str | No
     known = client.get_experiment_by_name(experiment.name)
     if known:
         at = known.experiment_id
-    elif uri and uri.startswith("sqlite:///"):  # which would put artifacts into the current directory
-        beside = Path(uri.removeprefix("sqlite:///")).parent / "artifacts"
+    elif uri and uri.startswith(SQLITE):  # which would put artifacts into the current directory
+        beside = Path(uri.removeprefix(SQLITE)).parent / "artifacts"
         at = client.create_experiment(experiment.name, artifact_location=str(beside))
     else:
         at = client.create_experiment(experiment.name)

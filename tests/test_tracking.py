@@ -4,6 +4,9 @@ import itertools
 import json
 import logging
 import re
+import subprocess
+import sys
+import threading
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -383,6 +386,36 @@ def test_requests_hold_whole_steps_and_no_more_than_mlflow_takes(
     assert len(set(everything)) == len(everything) == 200 * 11 + 1500
     of_request = [{step for step, _ in request} for request in sent[:4]]
     assert not any(a & b for a, b in itertools.combinations(of_request, 2))
+
+
+FIRST = """
+import sys
+from pathlib import Path
+from raydg.locking import held
+with held(Path(sys.argv[1])):
+    print("held", flush=True)
+    input()
+"""
+
+
+def test_who_opens_a_sqlite_store_second_waits_until_its_tables_are_made(store: Path) -> None:
+    """MLflow makes them in several steps: a second process that begins meanwhile fails on one that is there already."""
+    study, opened = study_of("second"), threading.Event()
+    tracker = tracker_of(study, store)
+
+    def open_it() -> None:
+        tracker.run_of(None)
+        opened.set()
+
+    program = [sys.executable, "-c", FIRST, str(store / "mlflow.db.lock")]
+    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as first:
+        assert first.stdout is not None and first.stdout.readline() == "held\n"
+        second = threading.Thread(target=open_it)
+        second.start()
+        assert not opened.wait(0.2)
+        first.kill()
+    second.join()
+    assert opened.is_set() and set(runs_of(study, store)) == {"second"}
 
 
 def test_a_run_leads_back_to_its_checkpoint(store: Path, tmp_path: Path) -> None:
