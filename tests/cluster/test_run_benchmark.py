@@ -58,7 +58,7 @@ def experiment(name: str, target: str, lr: float) -> Experiment:
         label_space=PACS_7,
         sources=tuple(domain for domain in DOMAINS if domain != target),
         targets=(target,),
-        model=Classifier(SmallNet(4)),
+        model=Classifier(SmallNet(8)),
         stages=(Stage(method=ERM(), optimizer=SGD(lr), steps=2),),
         sampling=Sampling(images_per_domain=4),
         augmentation=Augmentation((Resize(32, 32),)),
