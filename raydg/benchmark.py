@@ -22,13 +22,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from statistics import fmean
-from typing import Any, Literal, Protocol
-
-import numpy as np
+from typing import Any, Literal
 
 from raydg.adaptation import TrainBN
 from raydg.evaluation import Row
-from raydg.experiment import Experiment, Study, override_all, settings
+from raydg.experiment import Experiment, Study, setting_of, settings
+from raydg.search import Domain, Space, applied, read
+from raydg.search import check as check_space
 from raydg.seeds import generator
 from raydg.selection import (
     Estimate,
@@ -92,17 +92,6 @@ class Options(Value):
             )
 
 
-class Domain(Protocol):
-    """What values of a setting are drawn from, such as a domain of ray.tune."""
-
-    def sample(self, *, random_state: np.random.Generator) -> Any:
-        """One value."""
-
-
-Space = Mapping[str, Domain]
-"""Domains by the key of a setting, as `raydg.experiment.override` takes it."""
-
-
 @dataclass(frozen=True)
 class Trial:
     """One experiment with one seed, in all the settings that a rule chooses among."""
@@ -127,31 +116,57 @@ def label(experiment: Experiment) -> str:
     return f"{experiment.name}{unseen}, seed {experiment.seed}"
 
 
-def trials(experiments: Iterable[Experiment], spaces: Sequence[Space], random_settings: int) -> tuple[Trial, ...]:
+@dataclass(frozen=True)
+class Plan:
+    """What `study` is to do, checked as far as no cluster is needed."""
+
+    rules: tuple[Rule, ...]
+    """That choose."""
+    space: Space
+    """That settings are drawn from; empty where none are."""
+    trials: tuple[Trial, ...]
+    """Those of the study's own seeds."""
+
+    @classmethod
+    def of(cls, study: Study, options: Options) -> "Plan":
+        """What options make of a study.
+
+        Raises:
+            ValueError: a search space that cannot be read or does not fit, or a rule that cannot be applied.
+        """
+        rules = options.rules or tuple(dict.fromkeys(experiment.selection for experiment in study.experiments))
+        space = read(options.search_space) if options.search_space else {}
+        made = trials(study.experiments, space, options.random_settings)
+        check(made, rules)
+        return cls(rules, space, made)
+
+
+def trials(experiments: Iterable[Experiment], space: Space, random_settings: int) -> tuple[Trial, ...]:
     """Every experiment with its own setting and those drawn for it; draws that train alike are one.
 
     A draw depends on the seed, its number and the key: all folds and methods of one seed get the same, and another seed
     gets others, for a repetition of DomainBed draws everything anew. So the ± of a table holds the luck of the search.
 
     Raises:
-        ValueError: a key that no experiment has, a domain without `sample`, a value that does not fit, or a setting
-            that decides nothing of the training.
+        ValueError: a key that no experiment has, what `raydg.search.check` refuses of those that an experiment has, or
+            a setting that decides nothing of the training.
     """
     experiments = tuple(experiments)
-    domains = {key: domain for space in spaces for key, domain in space.items()}
     has = {e: {key for setting in settings(e) for key in setting.keys} for e in experiments}
-    for key, domain in domains.items():
-        if not any(key in keys for keys in has.values()):
-            raise ValueError(f"The search space has {key!r}, which is a setting of no experiment.")
-        if not hasattr(domain, "sample"):
-            raise ValueError(f"The search space has {domain!r} for {key!r}: a domain that can be sampled is needed.")
+    for key in space:
+        if experiments and not any(key in keys for keys in has.values()):
+            setting_of(experiments[0], key)  # says so, with near names
     made = []
+    checked: set[Experiment] = set()
     for experiment in experiments:
-        own = {key: domain for key, domain in domains.items() if key in has[experiment]}
+        own = {key: domain for key, domain in space.items() if key in has[experiment]}
+        alike = replace(experiment, seed=0)
+        if own and alike not in checked:
+            check_space(own, [alike])
+            checked.add(alike)
         found = {experiment.training_fingerprint(): experiment}
         for number in range(1, random_settings + 1) if own else ():
-            drawn = {key: _drawn(domain, experiment.seed, number, key) for key, domain in own.items()}
-            (changed,) = override_all(Study(name="drawn", experiments=(experiment,)), drawn).experiments
+            changed = applied(experiment, {key: _drawn(own[key], experiment.seed, number, key) for key in own})
             if changed != experiment and changed.training_fingerprint() == experiment.training_fingerprint():
                 raise ValueError(
                     f"The search space sets {', '.join(own)} of {experiment.name!r}, which decide nothing of its "
@@ -163,8 +178,7 @@ def trials(experiments: Iterable[Experiment], spaces: Sequence[Space], random_se
 
 
 def _drawn(domain: Domain, seed: int, number: int, key: str) -> Any:
-    value = domain.sample(random_state=generator(seed, "random setting", number, key))
-    return value.item() if isinstance(value, np.generic) else value
+    return domain.sample(random_state=generator(seed, "random setting", number, key))
 
 
 def check(trials: Sequence[Trial], rules: Sequence[Rule]) -> None:

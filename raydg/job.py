@@ -26,7 +26,7 @@ from raydg.errors import readable_errors
 from raydg.experiment import Experiment, Setting, Study, override_all, settings
 from raydg.overview import overview
 from raydg.resources import Resources
-from raydg.search import Search
+from raydg.search import Search, planned
 from raydg.submission import FINGERPRINT, Submission, split
 from raydg.values import Value, describe
 
@@ -70,7 +70,12 @@ def main(
         # A type that is made of the study's settings, so no checker can know it.
         settings: Annotated[flags, tyro.conf.arg(name="")] = field(default_factory=flags)  # pyright: ignore[reportInvalidTypeForm]
 
-    def started(run: Callable[..., None], arguments: Arguments, *options: object) -> None:
+    def started(
+        run: Callable[..., None],
+        arguments: Arguments,
+        *options: object,
+        check: Callable[..., object] | None = None,
+    ) -> None:
         restricted(study, arguments.only, arguments.targets)  # what fits nothing is refused
         changed = restricted(study, arguments.only, ())
         changed = changed.with_seeds(arguments.seeds) if arguments.seeds else changed
@@ -80,6 +85,8 @@ def main(
         changed = restricted(changed, (), arguments.targets)
         # Where nobody resizes the window, a table must not be squeezed into 80 columns.
         console = Console(width=None if sys.stdout.isatty() else 160)
+        if submission and check:
+            check(changed, *options)  # what would be refused on the cluster is refused before anything is sent
         perform(run, changed, arguments.resources, console, submission, *options)
 
     def command(run: Callable[[Study, Resources, Console], None]) -> Callable[..., None]:
@@ -89,8 +96,11 @@ def main(
         bound.__doc__ = run.__doc__
         return bound
 
-    def command_with(run: Callable[..., None], *kinds: type) -> Callable[..., None]:
-        """A command that has flags of its own: one dataclass after another."""
+    def command_with(
+        run: Callable[..., None], *kinds: type, check: Callable[..., object] | None = None
+    ) -> Callable[..., None]:
+        """A command that has flags of its own: one dataclass after another. `check` refuses what does not fit the
+        study."""
 
         groups = [
             (f"group_{number}", Annotated[kind, tyro.conf.arg(name="")], field(default_factory=kind))
@@ -104,7 +114,7 @@ def main(
             arguments: Annotated[Arguments, tyro.conf.arg(name="")] = Arguments(),
             options: Annotated[own, tyro.conf.arg(name="")] = default,  # pyright: ignore[reportInvalidTypeForm]
         ) -> None:
-            started(run, arguments, *vars(options).values())
+            started(run, arguments, *vars(options).values(), check=check)
 
         bound.__doc__ = run.__doc__
         return bound
@@ -117,7 +127,7 @@ def main(
         search: Annotated[Search, tyro.conf.arg(name="")] = DEFAULT_SEARCH,
         arguments: Annotated[Arguments, tyro.conf.arg(name="")] = Arguments(),
     ) -> None:
-        started(sweep, arguments, search, spaces)
+        started(sweep, arguments, search, spaces, check=planned)
 
     searching.__doc__ = sweep.__doc__
 
@@ -129,7 +139,7 @@ def main(
         usual = {run.__name__: run for run in (train, evaluate, oracle)} | {"list": show_experiments}
         made = {name: command(run) for name, run in usual.items()}
         made |= {"table": command_with(table, report.Options)}
-        made |= {"study": command_with(run_study, benchmark.Options, report.Options)}
+        made |= {"study": command_with(run_study, benchmark.Options, report.Options, check=_check_benchmark)}
         made |= {"sweep": searching}
         made |= {name: command(run) for name, run in (commands or {}).items()}
         tyro.extras.subcommand_cli_from_dict(made, prog=prog, args=args, description=description)
@@ -212,6 +222,10 @@ def run_study(
     from raydg.cluster.benchmark import run_benchmark
 
     run_benchmark(study, resources, console, options, shown)
+
+
+def _check_benchmark(study: Study, options: benchmark.Options, shown: report.Options) -> None:
+    benchmark.Plan.of(study, options)
 
 
 def sweep(study: Study, resources: Resources, console: Console, search: Search, spaces: Sequence[str]) -> None:

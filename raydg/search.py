@@ -1,4 +1,5 @@
 """A search for settings, before anything runs: which settings, from which domains, and what they are judged by. No Ray.
+A benchmark that draws settings (raydg.benchmark) reads and checks its spaces here, too.
 
 A search space is a dict from keys (`MLDG.inner_lr`, as on a job's command line) to domains of `ray.tune`. What a domain
 samples is plain: a number, True, False, None, or text as it is typed on a command line: JSON where a setting is a tuple
@@ -29,7 +30,7 @@ Settings = Mapping[str, Plain]
 Criterion = Literal["source-validation", "development", "leave-one-out"]
 
 TUNABLE = ("model", "stages", "sampling", "augmentation", "precision", "adaptations")
-"""Fields of an experiment that a sweep may change. The others say what is judged, how, and with which seed: a score
+"""Fields of an experiment that a search may change. The others say what is judged, how, and with which seed: a score
 under other judges does not compare."""
 
 SAMPLES = 24
@@ -152,6 +153,31 @@ class Sweep:
         return tuple(applied(fold, given) for fold in self.folds)
 
 
+def read(files: Sequence[str | Path]) -> Space:
+    """What files of search_spaces/ search, all together.
+
+    Raises:
+        ValueError: what `load` and `joined` refuse.
+    """
+    return joined([load(file) for file in files])
+
+
+def planned(study: Study, search: Search, files: Sequence[str | Path]) -> Sweep:
+    """The sweep that files of search_spaces/ ask for, checked as far as no cluster is needed.
+
+    Raises:
+        ValueError: what `read`, `swept` and `grid` refuse, or a grid of more points than trials.
+    """
+    space = read(files)
+    sweep = swept(study, space, search)
+    points = len(grid(space)) if search.search == "grid" else 0
+    if search.trials is not None and points > search.trials:
+        raise ValueError(
+            f"the grid has {points} points and --trials is {search.trials}: raise it, or take --search random."
+        )
+    return sweep
+
+
 def load(path: str | Path) -> Space:
     """The SPACE of a Python file.
 
@@ -212,14 +238,9 @@ def swept(study: Study, space: Space, search: Search) -> Sweep:
     folds = tuple(dict.fromkeys(fold for e in experiments for fold in _folds(e, criterion)))
     if len({(fold.steps, fold.result_after, fold.validate_every) for fold in folds}) > 1:
         raise ValueError("folds whose checkpoints fall on different steps do not compare: choose with --targets.")
-    roots = {key: setting_of(fold, key).path.split(".") for key in space for fold in folds}
-    for key, (root, *_) in roots.items():
-        if root not in TUNABLE:
-            raise ValueError(
-                f"search space {key!r}: {root!r} says what a trial is judged on or how, and scores under different "
-                f"judges do not compare. A sweep may change {', '.join(TUNABLE)}; set the rest with a flag."
-            )
-    numbers = {int(path[1]) if len(path) > 1 else -1 for path in roots.values() if path[0] == "adaptations"}
+    check(space, folds)
+    paths = {key: setting_of(fold, key).path.split(".") for key in space for fold in folds}
+    numbers = {int(path[1]) if len(path) > 1 else -1 for path in paths.values() if path[0] == "adaptations"}
     if len(numbers) > 1 or -1 in numbers:
         raise ValueError("the keys set several adaptations: sweep them one after another, for a trial has one score.")
     adaptation = numbers.pop() if numbers else None
@@ -228,13 +249,12 @@ def swept(study: Study, space: Space, search: Search) -> Sweep:
             f"--adaptation {search.adaptation}: no key of the space sets it, so trials would be judged without it. "
             "Give a space of its settings, or leave it out."
         )
-    trains = any(path[0] != "adaptations" for path in roots.values())
+    trains = any(path[0] != "adaptations" for path in paths.values())
     objective = Objective(criterion=criterion, adaptation=adaptation, trains=trains)
     if search.steps is not None and not trains:
         raise ValueError(f"--steps {search.steps}: nothing is trained here. Limit such a sweep by --trials or --hours.")
     if search.scheduler != "none":
         _require_checkpoints(folds[0], objective)
-    check(space, folds)
     return Sweep(space, folds, objective)
 
 
@@ -308,15 +328,21 @@ def check(space: Space, experiments: Sequence[Experiment]) -> None:
     """Try a space on experiments: every domain by itself at its ends and at some points between, then points of all.
 
     Raises:
-        ValueError: a key that names no setting (with near names) or several, or a domain that samples what its setting
-            refuses, of the wrong type or out of range; the message names key and value.
+        ValueError: a key that names no setting (with near names) or several, or one that says what is judged and how;
+            or a domain that samples what its setting refuses, of the wrong type or out of range; the message names key
+            and value.
     """
     for experiment in experiments:
         for key in space:
             try:
-                setting_of(experiment, key)
+                root = setting_of(experiment, key).path.partition(".")[0]
             except ValueError as error:
                 raise ValueError(f"search space {key!r}: {error}") from None
+            if root not in TUNABLE:
+                raise ValueError(
+                    f"search space {key!r}: {root!r} says what a trial is judged on or how, and scores under different "
+                    f"judges do not compare. A search may change {', '.join(TUNABLE)}; set the rest with a flag."
+                )
         drawn = {key: list(examples(domain, key)) for key, domain in space.items()}
         for number in range(max(map(len, drawn.values()))):
             point = {key: values[number % len(values)] for key, values in drawn.items()}

@@ -181,6 +181,9 @@ def entrypoint(submission: Submission, script: Path, tree: Path) -> str:
     """The shell command that the cluster runs in its copy of the tree.
 
     A flag's value that is a file of the tree, named by its path from here, is named by its path in the tree.
+
+    Raises:
+        ValueError: a flag's value is a file beside the tree, named by its path from here.
     """
     flags = [_from_tree(flag, tree) for flag in submission.flags]
     program = script.relative_to(tree).as_posix()
@@ -189,9 +192,16 @@ def entrypoint(submission: Submission, script: Path, tree: Path) -> str:
 
 def _from_tree(flag: str, tree: Path) -> str:
     path = Path(flag)
-    if flag.startswith("-") or not path.is_file() or tree not in path.resolve().parents:
+    if flag.startswith("-") or not path.is_file():
         return flag
-    return path.resolve().relative_to(tree).as_posix()
+    if tree.resolve() in path.resolve().parents:
+        return path.resolve().relative_to(tree.resolve()).as_posix()
+    if path.is_absolute():
+        return flag  # of a file system that the cluster may have, too
+    raise ValueError(
+        f"{flag} is not in {tree}, which is all that is sent: move it there, name another folder with --tree, or give "
+        "its absolute path on the cluster."
+    )
 
 
 def new_id(study: str, command: str) -> str:

@@ -3,16 +3,19 @@ hand."""
 
 from dataclasses import replace
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from ray import tune
 
-from raydg.adaptation import TTA, Choice, TrainBN
+from raydg.adaptation import TTA, Choice, IaBN, TrainBN
 from raydg.augmentation import Augmentation, Resize
 from raydg.benchmark import (
     HeldOut,
     Options,
+    Plan,
     Trial,
     check,
     choose,
@@ -24,7 +27,7 @@ from raydg.benchmark import (
 )
 from raydg.domains.labels import PACS_7
 from raydg.evaluation import Row
-from raydg.experiment import Experiment, Stage
+from raydg.experiment import Experiment, Stage, Study
 from raydg.methods import DMG, ERM, MLDG, MaskEns, PredEns
 from raydg.models import Classifier, SmallNet
 from raydg.optimization import SGD
@@ -186,64 +189,64 @@ def test_each_rule_chooses_setting_and_step_by_its_own_rows() -> None:
         choose("oracle", FOLDS[0], {})
 
 
-class Uniform:
-    """A domain that numpy draws from."""
-
-    def __init__(self, low: float, high: float) -> None:
-        self.low, self.high = low, high
-
-    def sample(self, *, random_state: np.random.Generator) -> Any:
-        return random_state.uniform(self.low, self.high, size=1)[0]
-
-
 def test_settings_are_drawn_for_a_seed_and_shared_by_folds_and_methods() -> None:
     mldg = [replace(fold, name="MLDG", stages=(replace(fold.stages[0], method=MLDG()),)) for fold in FOLDS]
     grid = [*FOLDS, *mldg, *(replace(fold, seed=1) for fold in FOLDS)]
-    spaces = [{"SGD.lr": Uniform(0.01, 1)}, {"MLDG.inner_lr": Uniform(0.1, 0.2)}]
-    found = trials(grid, spaces, 3)
+    space = {"SGD.lr": tune.uniform(0.01, 1.0), "MLDG.inner_lr": tune.uniform(0.1, 0.2)}
+    found = trials(grid, space, 3)
     assert [trial.experiment for trial in found] == grid and {len(trial.settings) for trial in found} == {4}
     rates = [[setting.stages[0].optimizer.lr for setting in trial.settings] for trial in found]
     assert rates[0][0] == 0.1 and len(set(rates[0])) == 4 and all(0.01 <= rate <= 1 for rate in rates[0])
     assert all(of == rates[0] for of in rates[:8]) and rates[8] != rates[0]
     inner = [setting.stages[0].method.inner_lr for setting in found[4].settings]
     assert inner[0] == MLDG().inner_lr and all(0.1 <= each <= 0.2 for each in inner[1:])
-    assert trials(grid, spaces, 3) == found
+    assert trials(grid, space, 3) == found
     # So a pair of domains is trained once for both folds in every setting.
     assert len(HeldOut.of(s for trial in found[:4] for s in trial.settings).runs) == 6 * 4
 
 
 def test_an_experiment_without_the_settings_of_a_space_has_its_own_alone() -> None:
     mldg = replace(FOLDS[0], name="MLDG", stages=(replace(FOLDS[0].stages[0], method=MLDG()),))
-    plain, searched = trials([FOLDS[0], mldg], [{"MLDG.inner_lr": Uniform(0.1, 0.2)}], 2)
+    plain, searched = trials([FOLDS[0], mldg], {"MLDG.inner_lr": tune.uniform(0.1, 0.2)}, 2)
     assert plain == Trial((FOLDS[0],)) and len(searched.settings) == 3
 
 
 def test_equal_draws_are_trained_once() -> None:
-    (trial,) = trials(FOLDS[:1], [{"SGD.lr": Uniform(0.5, 0.5)}], 5)
+    (trial,) = trials(FOLDS[:1], {"SGD.lr": tune.choice([0.5])}, 5)
     assert [setting.stages[0].optimizer.lr for setting in trial.settings] == [0.1, 0.5]
 
 
 @pytest.mark.parametrize(
     ("space", "message"),
     [
-        ({"SGD.rate": Uniform(0, 1)}, "'SGD.rate', which is a setting of no experiment"),
-        ({"SGD.lr": 0.1}, "0.1 for 'SGD.lr': a domain that can be sampled"),
-        ({"Sampling.images_per_domain": Uniform(1.1, 1.9)}, "images_per_domain .* must be int"),
-        ({"TTA.flip": Uniform(0, 1)}, "setting of no experiment"),
+        ({"SGD.rate": tune.uniform(0, 1)}, "no setting 'SGD.rate'"),
+        ({"Sampling.images_per_domain": tune.uniform(1.1, 1.9)}, "'Sampling.images_per_domain' can give .*must be int"),
+        ({"SGD.lr": tune.uniform(-1.0, 1.0)}, "'SGD.lr' can give -"),
+        ({"TTA.flip": tune.choice([True])}, "no setting 'TTA.flip'"),
+        ({"Experiment.selection": tune.choice(["last"])}, "'selection' says what a trial is judged on or how"),
     ],
 )
 def test_a_space_that_does_not_fit_is_refused(space: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        trials(FOLDS, [space], 1)
+        trials(FOLDS, space, 1)
 
 
 def test_a_setting_that_is_not_trained_is_refused() -> None:
-    class Last:
-        def sample(self, *, random_state: np.random.Generator) -> str:
-            return "last"
+    adapted = replace(FOLDS[0], adaptations=(IaBN(0.3),))
+    with pytest.raises(ValueError, match=r"IaBN.instance_weight of 'ERM', which decide nothing of its training"):
+        trials([adapted], {"IaBN.instance_weight": tune.uniform(0.0, 1.0)}, 1)
 
-    with pytest.raises(ValueError, match=r"Experiment.selection of 'ERM', which decide nothing of its training"):
-        trials(FOLDS, [{"Experiment.selection": Last()}], 1)
+
+def test_a_plan_is_the_rules_and_trials_of_a_studys_options(tmp_path: Path) -> None:
+    space = tmp_path / "space.py"
+    space.write_text("from ray import tune\nSPACE = {'SGD.lr': tune.uniform(0.01, 1.0)}\n")
+    study = Study(name="two", experiments=tuple(FOLDS[:2]))
+    plan = Plan.of(study, Options(random_settings=2, search_space=(str(space),)))
+    assert plan.rules == ("source-validation",) and plan.trials == trials(FOLDS[:2], plan.space, 2)
+    with pytest.raises(ValueError, match=r"'SGD.lr' stands in two files"):
+        Plan.of(study, Options(random_settings=2, search_space=(str(space), str(space))))
+    with pytest.raises(ValueError, match="no development domain"):
+        Plan.of(study, Options(rules=("development",)))
 
 
 @pytest.mark.parametrize(

@@ -124,14 +124,17 @@ def test_the_cluster_runs_the_same_command_in_its_copy_of_the_tree(
     (tmp_path / "tree" / "spaces" / "one.py").touch()
     (tmp_path / "beside.py").touch()
     monkeypatch.chdir(tmp_path)
-    flags = ("tree/spaces/one.py", "beside.py", "--Experiment.name", "a b's", "--SGD.lr", "0.1")
+    shared = str(tmp_path / "beside.py")  # a path that the cluster may have, too
+    flags = ("tree/spaces/one.py", shared, "--Experiment.name", "a b's", "--SGD.lr", "0.1")
     command = entrypoint(
         Submission(command="sweep", flags=flags), tmp_path / "tree" / "jobs" / "two.py", tmp_path / "tree"
     )
     assert shlex.split(command) == [
-        *("python", "jobs/two.py", "sweep", "spaces/one.py", "beside.py"),
+        *("python", "jobs/two.py", "sweep", "spaces/one.py", shared),
         *("--Experiment.name", "a b's", "--SGD.lr", "0.1", "--address", "auto"),
     ]
+    with pytest.raises(ValueError, match=r"beside.py is not in .*tree, which is all that is sent"):
+        entrypoint(Submission(command="sweep", flags=("beside.py",)), tmp_path / "tree" / "two.py", tmp_path / "tree")
 
 
 def test_ids_say_what_the_job_is_and_differ_at_their_beginning() -> None:

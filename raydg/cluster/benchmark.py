@@ -3,7 +3,6 @@ trainings, then scores, then a table for each rule. Everything that is done is o
 after any kill."""
 
 import json
-import runpy
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +15,7 @@ from rich.console import Console
 
 from raydg import benchmark, report
 from raydg.adaptation import TrainBN
-from raydg.benchmark import Choice, HeldOut, Options, Rule, Space, Trial, choose, label
+from raydg.benchmark import Choice, HeldOut, Options, Rule, Trial, choose, label
 from raydg.checkpoint import RunFolder, write_whole
 from raydg.cluster import study as one_by_one
 from raydg.cluster.evaluate import score_targets
@@ -51,11 +50,9 @@ def run_benchmark(
         ValueError: what cannot be run at all; or, after everything else is done and shown, the parts that failed.
     """
     resources = resources.resolved()
-    rules = options.rules or tuple(dict.fromkeys(e.selection for e in study.experiments))
-    spaces = [search_space(path) for path in options.search_space]
-    trials = benchmark.trials(study.experiments, spaces, options.random_settings)
-    benchmark.check(trials, rules)
-    work = _Work(study, resources, console, rules, bool(options.rules))
+    plan = benchmark.Plan.of(study, options)
+    trials = plan.trials
+    work = _Work(study, resources, console, plan.rules, bool(options.rules))
     work.announce(trials)
     if options.dry_run:
         for name in work.parts(trials):
@@ -68,7 +65,7 @@ def run_benchmark(
         work.run(trials, options.concurrent)
         for number in range(options.extra_seeds):
             scores = work.headlines(trials)
-            new = benchmark.trials(benchmark.more_seeds(scores), spaces, options.random_settings)
+            new = benchmark.trials(benchmark.more_seeds(scores), plan.space, options.random_settings)
             if not new:
                 break
             several = ", ".join(trial.label for trial in new)
@@ -80,20 +77,6 @@ def run_benchmark(
             one_by_one.show(tables, output / "benchmark", console, shown)
             work.attach(output / f"benchmark{suffix}" for suffix in one_by_one.SUFFIXES.values())
     work.complain()
-
-
-def search_space(path: str) -> Space:
-    """The SPACE of a file of search_spaces/.
-
-    Raises:
-        ValueError: no file, or one without a SPACE.
-    """
-    if not Path(path).is_file():
-        raise ValueError(f"--search-space {path}: there is no such file.")
-    space = runpy.run_path(path).get("SPACE")
-    if not isinstance(space, Mapping) or not space:
-        raise ValueError(f"--search-space {path}: it must define SPACE, domains by the keys of settings.")
-    return space
 
 
 class _Work:

@@ -32,12 +32,13 @@ def submit(study: Study, resources: Resources, submission: Submission, console: 
         The job's exit status; 0 if it is not followed, 130 after Ctrl-C, which leaves the job running.
 
     Raises:
-        ValueError: resources that would not outlive the job, a tree that Ray would refuse, no cluster, or
-            one that does not take the job.
+        ValueError: resources that would not outlive the job, a file or tree that would not be sent, or
+            no cluster that takes the job.
     """
     script = job_file(sys.argv[0])
     tree = tree_of(script, submission.tree)
     beside = own_package(tree)
+    command = entrypoint(submission, script, tree)
     refuse_unfit(resources)
     jobs.quieten()
     package = Package.of(tree)
@@ -59,7 +60,7 @@ def submit(study: Study, resources: Resources, submission: Submission, console: 
         environment["pip"] = list(submission.pip)
     try:
         client.submit_job(
-            entrypoint=entrypoint(submission, script, tree),
+            entrypoint=command,
             submission_id=job,
             runtime_env=environment,
             metadata={jobs.FILE: script.relative_to(tree).as_posix(), jobs.COMMAND: submission.command},

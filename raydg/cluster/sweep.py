@@ -65,16 +65,10 @@ def sweep_study(
         The best trial.
 
     Raises:
-        ValueError: what `raydg.search.swept` refuses, a cluster that holds no trial, or no trial that got a score.
+        ValueError: what `raydg.search.planned` refuses, a cluster that holds no trial, or no trial that got a score.
     """
     resources = resources.resolved()
-    space = spaces.joined([spaces.load(file) for file in space_files])
-    sweep = spaces.swept(study, space, search)
-    grid = spaces.grid(space) if search.search == "grid" else []
-    if search.trials is not None and len(grid) > search.trials:
-        raise ValueError(
-            f"the grid has {len(grid)} points and --trials is {search.trials}: raise it, or take --search random."
-        )
+    sweep = spaces.planned(study, search, space_files)
     if not sweep.objective.trains and sweep.objective.criterion != "leave-one-out":
         for fold in sweep.folds:
             trained(fold, resources)

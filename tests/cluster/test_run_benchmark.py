@@ -21,7 +21,7 @@ from raydg.augmentation import Augmentation, Resize
 from raydg.benchmark import Options, without
 from raydg.checkpoint import RunFolder
 from raydg.cluster import benchmark
-from raydg.cluster.benchmark import every_checkpoint, run_benchmark, search_space
+from raydg.cluster.benchmark import every_checkpoint, run_benchmark
 from raydg.cluster.graph import Failed, Part
 from raydg.domains import catalogue, object_world
 from raydg.domains.labels import PACS_7
@@ -224,12 +224,7 @@ def test_what_fails_is_said_at_the_end_and_the_rest_is_done(objects, tmp_path, w
 def test_a_setting_that_diverges_is_left_out_of_a_random_search(objects, tmp_path, without_ray) -> None:
     """The space holds one rate that trains and one that does not; the experiment's own is the third."""
     space = tmp_path / "space.py"
-    space.write_text(
-        "class Rates:\n"
-        "    def sample(self, *, random_state):\n"
-        "        return (0.2, 1e30)[int(random_state.integers(2))]\n"
-        "SPACE = {'SGD.lr': Rates()}\n"
-    )
+    space.write_text("from ray import tune\nSPACE = {'SGD.lr': tune.choice([0.2, 1e30])}\n")
     resources = Resources(data=objects, runs=str(tmp_path / "runs"), workers=0).resolved()
     study = replace(STUDY, name="search", experiments=STUDY.experiments[1:2])
     options = Options(random_settings=6, search_space=(str(space),))
@@ -255,11 +250,3 @@ def test_further_seeds_are_spent_where_intervals_overlap(objects, resources, wit
     assert {(cell["method"], cell["column"]): cell["seeds"] for cell in cells} == {
         (fold.name, fold.targets[0]): "0 1" for fold in study.experiments
     }
-
-
-def test_a_file_without_a_space_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="there is no such file"):
-        search_space(str(tmp_path / "none.py"))
-    (tmp_path / "empty.py").write_text("PLACE = {}\n")
-    with pytest.raises(ValueError, match="it must define SPACE"):
-        search_space(str(tmp_path / "empty.py"))

@@ -307,12 +307,18 @@ def study(experiment: Experiment) -> Study:
 
 
 def send(
-    study: Study, tree: Path, monkeypatch: pytest.MonkeyPatch, client: Jobs, *flags: str, status: int | None = None
+    study: Study,
+    tree: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    client: Jobs,
+    *flags: str,
+    status: int | None = None,
+    command: str = "train",
 ) -> None:
-    """Run `submit train` of a job file in a tree of its own, on a cluster that is not there."""
+    """Run `submit COMMAND` of a job file in a tree of its own, on a cluster that is not there."""
     monkeypatch.setattr(sys, "argv", [str(tree / "jobs" / "jöb.py")])
     monkeypatch.setattr(jobs, "connect", lambda address: client)
-    args = ["submit", "train", "--data", "/shared/data", "--runs", "/shared/runs", "--Stage.steps", "7", *flags]
+    args = ["submit", command, "--data", "/shared/data", "--runs", "/shared/runs", "--Stage.steps", "7", *flags]
     if status is None:
         raydg.job.main(study, args=args)
         return
@@ -369,6 +375,13 @@ def test_nothing_is_sent_that_is_wrong(
     assert "--runs runs is relative: on the cluster it would lie in a copy" in capsys.readouterr().err
     send(study, tree, monkeypatch, client, "--SGD.lr", "fast", status=1)
     assert "optimizer.lr is 'fast'" in capsys.readouterr().err
+    space = tree / "space.py"
+    space.write_text("from ray import tune\nSPACE = {'SGD.rate': tune.uniform(0.0, 1.0)}\n")
+    send(study, tree, monkeypatch, client, str(space), status=1, command="sweep")
+    assert "search space 'SGD.rate': " in capsys.readouterr().err
+    drawn = "--random-settings", "2", "--search-space", str(space)
+    send(study, tree, monkeypatch, client, *drawn, status=1, command="study")
+    assert "no setting 'SGD.rate'" in capsys.readouterr().err
     full: Any = SimpleNamespace(submit_job=lambda **_: fail(RuntimeError("status code 500: Traceback\n  …\nfull")))
     send(study, tree, monkeypatch, full, status=1)
     assert capsys.readouterr().err == "error: the cluster does not take the job: full\n"
