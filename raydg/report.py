@@ -15,7 +15,6 @@ from raydg.assembly import VALIDATION
 from raydg.calibration import Calibration
 from raydg.evaluation import Cost, Row
 from raydg.experiment import Experiment
-from raydg.published import Published
 from raydg.selection import STANDARD_ERROR, Estimate, mean_and_standard_error
 from raydg.statistics import Difference, Tallies, WinTieLoss, paired_bootstrap
 from raydg.values import Value
@@ -122,8 +121,6 @@ class Table:
     baseline: str | None = None
     differences: dict[Key, dict[str, Difference]] = field(default_factory=dict)
     """Against the baseline, by row and target, and under `MEAN` over all targets."""
-    published: Mapping[Key, Mapping[str, Published]] = field(default_factory=dict)
-    """Printed numbers that cells are shown beside."""
     rules: Mapping[str, str] = field(default_factory=dict)
     """How rows of choices were selected, by their labels; all others by `rule`."""
 
@@ -196,9 +193,9 @@ class Table:
         lines = []
         for key in self.measured:
             line = self._words(key)
-            line += [self._with_published(key, column) for column in self.columns]
+            line += [self._text(self.cells[key].get(column)) for column in self.columns]
             if len(self.targets) > 1:
-                line.append(self._with_published(key, MEAN))
+                line.append(self._text(self.mean(key)))
             line += self._against(key)
             if ECE in self.beside:
                 line.append(self._text(self.error(key, f"{ECE} {ECE_BINS} bins")))
@@ -221,11 +218,6 @@ class Table:
     def _words(self, key: Key) -> list[str]:
         words: dict[str, str] = dict(zip(WORDS, (*key, self.sees[key[2]]), strict=True))
         return [words[word] for word in self.words]
-
-    def _with_published(self, key: Key, column: str) -> str:
-        ours = self._text(self.mean(key) if column == MEAN else self.cells[key].get(column))
-        theirs = self.published.get(key, {}).get(column)
-        return f"{ours} ({theirs.printed})".strip() if theirs and theirs.printed else ours
 
     def _against(self, key: Key) -> list[str]:
         found = self.differences.get(key, {})
@@ -329,12 +321,7 @@ class Table:
         record |= {"baseline": self.baseline if against else None}
         for field_name in ("difference", "low", "high", "other_side", "num_seeds", "verdict"):
             record |= {field_name.replace("_", " "): getattr(against, field_name) if against else None}
-        theirs = self.published.get(key, {}).get(column)
-        return record | {
-            "published": theirs.printed if theirs else None,
-            "published in": theirs.place if theirs else None,
-            "published by authors": theirs.by_authors if theirs else None,
-        }
+        return record
 
 
 def as_csv(tables: Sequence[Table]) -> str:
@@ -409,7 +396,6 @@ def tables(
     rule: str | None = None,
     remarks: Mapping[str, Sequence[str]] | None = None,
     baseline: Baseline | None = None,
-    published: Mapping[Key, Mapping[str, Published]] | None = None,
 ) -> tuple[Table, ...]:
     """The tables of a study, one for every label space, scored classes and selection rule among its experiments.
 
@@ -430,7 +416,7 @@ def tables(
         first = group[0][0]
         if any(rows for _, rows in group):
             what = f"{title}, {averaged(first)}" + (f", selection {first.selection}" if len(rules) > 1 else "")
-            made.append(table(title if len(groups) == 1 else what, group, rule, remarks, baseline, published))
+            made.append(table(title if len(groups) == 1 else what, group, rule, remarks, baseline))
     return tuple(made) or (table(title, scored, rule),)
 
 
@@ -445,7 +431,6 @@ def table(
     rule: str | None = None,
     remarks: Mapping[str, Sequence[str]] | None = None,
     baseline: Baseline | None = None,
-    published: Mapping[Key, Mapping[str, Published]] | None = None,
 ) -> Table:
     """The table of experiments that compare.
 
@@ -459,7 +444,6 @@ def table(
         rule: how the checkpoints were selected; by default the experiments' own rule.
         remarks: further notes, by the names of the experiments that they are on.
         baseline: what every other row is compared with; None: nothing.
-        published: printed numbers to be shown beside cells, by row and column.
 
     Raises:
         ValueError: nothing was scored, the experiments are not comparable (another label space or selection rule), or
@@ -515,12 +499,10 @@ def table(
         notes=(),
         baseline=baseline.name if baseline else None,
         differences=differences,
-        published=published or {},
         rules=rules,
     )
     on_targets = [rows for of in found.values() for target in targets for rows in of.get(target, {}).values()]
     timed = [row.cost for rows in on_targets for _, row in rows if row.cost]
-    places = dict.fromkeys(each.place for of_key in made.published.values() for each in of_key.values())
     notes = (
         f"{metric} in percent over {averaged(experiments[0])}"
         + (", classes found in neither truth nor prediction left out" if space.task == "segmentation" else ""),
@@ -537,7 +519,6 @@ def table(
         *((_ECE_NOTE,) if ECE in made.beside else ()),
         *((_cost_note(timed),) if timed else ()),
         *_comparison_notes(made),
-        *((f"in parentheses: as printed in {', '.join(places)}",) if places else ()),
     )
     return replace(made, notes=notes)
 

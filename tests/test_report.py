@@ -21,7 +21,6 @@ from raydg.models import Classifier, DeepLabV3Plus, SmallNet
 from raydg.optimization import SGD
 from raydg.plan import Sampling
 from raydg.protocol import CenterCrop
-from raydg.published import one
 from raydg.report import (
     Baseline,
     Table,
@@ -228,7 +227,7 @@ def test_a_machine_reads_every_cell_in_full() -> None:
     assert [float(sketch[number]) for number in numbers] == pytest.approx([65.5, 5.5, 24.5, 24.5, 5.5, 20])
     assert float(sketch["per-image per-class ECE"]) == pytest.approx(24.5 / 2)
     assert float(sketch["per-image per-class ECE, present classes"]) == pytest.approx(24.5)
-    assert sketch["baseline"] == sketch["difference"] == sketch["published"] == ""
+    assert sketch["baseline"] == sketch["difference"] == ""
     mean = lines["mean"]
     assert (mean["role"], mean["split"], mean["images"]) == ("mean over targets", "", "")
     assert float(mean["mean"]) == pytest.approx((45 + 65.5) / 2)
@@ -296,19 +295,6 @@ def test_a_baseline_that_is_not_there_is_refused_and_one_without_images_says_so(
     made = table("t", [(ERM_0, rows), (LONG_0, rows)], baseline=Baseline("ERM", lambda *_: None))
     assert [line[-2:] for line in made.lines()] == [["", ""], ["", ""]]
     assert "nothing compares, for the images behind the scores were not kept" in made.notes[-1]
-
-
-def test_published_numbers_stand_beside_ours_as_they_were_printed() -> None:
-    theirs = one(paper="dmg", table="T2", method="DMG", backbone="AlexNet", target="pacs:S")
-    lost = one(paper="pin-the-memory", table="T3", method="Baseline of DRPC")
-    printed = {("ERM", "plain", "t-BN"): {"sketch": theirs, "cartoon": lost}}
-    rows = [row("sketch", "t-BN", 60), row("cartoon", "t-BN", 30)]
-    made = table("t", [(ERM_0, rows)], published=printed)
-    assert made.lines()[0][-3:] == [f"60.00 ({theirs.printed})", "30.00", "45.00"]
-    assert made.notes[-1] == "in parentheses: as printed in dmg T2, pin-the-memory T3"
-    lines = {line["column"]: line for line in csv.DictReader(io.StringIO(as_csv([made])))}
-    assert (lines["sketch"]["published"], lines["sketch"]["published in"]) == (theirs.printed, "dmg T2")
-    assert (lines["cartoon"]["published"], lines["mean"]["published"]) == ("", "")
 
 
 def test_latex_is_balanced_and_shows_every_character(scored: Table) -> None:
