@@ -150,8 +150,8 @@ def _add_studies(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "arguments",
         nargs=argparse.REMAINDER,
         metavar="...",
-        help="train, evaluate, table, oracle or list (default), with the flags of a job; --dry-run prints what would "
-        "be run and its cost",
+        help="train, evaluate, study, sweep, table, oracle or list (default), with the flags of a job; submit before "
+        "one sends it to a Ray cluster; --dry-run prints what would be run and its cost",
     )
     parser.set_defaults(run=studies)
 
@@ -360,12 +360,8 @@ def studies(name: str | None, arguments: Sequence[str]) -> None:
     from raydg.studies import command
 
     rest = list(arguments)
-    if rest[:1] == ["submit"]:
-        raise ValueError(
-            "a named study runs where this command does: log in to the cluster's head and give --address auto, or "
-            f"submit the paper's own job file, `python jobs/{name.partition('/')[0].replace('-', '_')}.py submit …`."
-        )
-    if "--dry-run" in rest and rest[0] != "study":  # instead of the command, if there is one; `study` has its own
+    # Instead of the command, if there is one; `study` has its own.
+    if "--dry-run" in rest and rest[0] not in ("study", "submit"):
         rest.remove("--dry-run")
         rest = ["dry-run", *(rest[1:] if rest and not rest[0].startswith("-") else rest)]
     command.run(named_study(name), rest)

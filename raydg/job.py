@@ -38,7 +38,7 @@ def main(
     resources: Resources | None = None,
     args: Sequence[str] | None = None,
     commands: Mapping[str, Callable[[Study, Resources, Console], None]] | None = None,
-    prog: str | None = None,
+    module: Sequence[str] = (),
 ) -> None:
     """Run the command that the command line asks for; an error that a user can mend ends it with one clear message.
 
@@ -47,11 +47,11 @@ def main(
         resources: how it runs unless flags say otherwise.
         args: the command line without the program's name; by default this process's.
         commands: further ones by name, or others in the place of the usual.
-        prog: what help calls the program; by default as it was started.
+        module: the module, with its arguments, that `python -m` reaches this job by, if no file does.
     """
     study = job if isinstance(job, Study) else Study(name=job.name, experiments=(job,))
     args = sys.argv[1:] if args is None else list(args)
-    submission = split(args)
+    submission = split(args, module)
     if submission:
         args = [submission.command, *submission.flags]  # what is sent is read here as well: its mistakes show at once
     flags, default = _flags(study), resources or Resources()
@@ -142,6 +142,7 @@ def main(
         made |= {"study": command_with(run_study, benchmark.Options, report.Options, check=_check_benchmark)}
         made |= {"sweep": searching}
         made |= {name: command(run) for name, run in (commands or {}).items()}
+        prog = " ".join(module) or None  # else as it was started
         tyro.extras.subcommand_cli_from_dict(made, prog=prog, args=args, description=description)
 
 

@@ -33,7 +33,7 @@ class Submission:
     """What `submit` was asked for."""
 
     command: str
-    """Another command of the job file."""
+    """Another command of the job."""
     flags: tuple[str, ...] = ()
     """The command's own, as they were typed."""
     address: str | None = None
@@ -43,13 +43,19 @@ class Submission:
     pip: tuple[str, ...] = ()
     """Requirements that Ray installs for this job on every node."""
     tree: str | None = None
-    """Folder to send; None: the job file's project."""
+    """Folder to send; None: the project of the job file, or the one that this process stands in."""
+    module: tuple[str, ...] = ()
+    """The module, with its arguments, that reaches a job which is in no file, as `python -m` takes them."""
 
 
-def split(args: Sequence[str]) -> Submission | None:
+def split(args: Sequence[str], module: Sequence[str] = ()) -> Submission | None:
     """What a command line `submit COMMAND …` asks for, or None for one of another command.
 
     Only the flags of `submit` itself are read; all others are the command's, in their order.
+
+    Args:
+        args: the command line.
+        module: as `Submission.module`.
 
     Raises:
         SystemExit: help was asked for, or a flag of `submit` lacks its value.
@@ -82,7 +88,7 @@ def split(args: Sequence[str]) -> Submission | None:
         "--tree",
         metavar="FOLDER",
         help="what is sent, without what .gitignore and .rayignore name (default: the nearest folder above the job "
-        "file with a .git or pyproject.toml, else the job file's own)",
+        "file, or of a named study above this one, with a .git or pyproject.toml; else the job file's own)",
     )
     if len(args) < 2 or args[1].startswith("-"):
         if not {"-h", "--help"} & set(args):
@@ -90,7 +96,7 @@ def split(args: Sequence[str]) -> Submission | None:
         parser.parse_args(["--help"])
     own, flags = parser.parse_known_args(args[2:])
     own.pip = tuple(own.pip)
-    return Submission(command=args[1], flags=tuple(flags), **vars(own))
+    return Submission(command=args[1], flags=tuple(flags), module=tuple(module), **vars(own))
 
 
 def job_file(program: str) -> Path:
@@ -105,19 +111,27 @@ def job_file(program: str) -> Path:
     return path
 
 
-def tree_of(script: Path, tree: str | None) -> Path:
-    """The folder that is sent with a job file.
+def tree_of(script: Path | None, tree: str | None) -> Path:
+    """The folder that is sent with a job file; with None, a job that is in no file.
 
     Raises:
-        ValueError: the job file is not in the folder asked for.
+        ValueError: the job file is not in the folder asked for; or no folder is asked for, and this process stands in
+            no project.
     """
     if tree is not None:
         folder = Path(tree).absolute()
-        if folder not in script.parents:
+        if script and folder not in script.parents:
             raise ValueError(f"--tree {tree}: {script} is not in it, so the cluster could not run it.")
         return folder
-    marked = (up for up in script.parents if (up / ".git").exists() or (up / "pyproject.toml").exists())
-    return next(marked, script.parent)
+    around = script.parents if script else (Path.cwd(), *Path.cwd().parents)
+    marked = (up for up in around if (up / ".git").exists() or (up / "pyproject.toml").exists())
+    found = next(marked, script.parent if script else None)
+    if found is None:
+        raise ValueError(
+            f"{Path.cwd()} is in no folder with a .git or pyproject.toml: change to the project that is to be sent, or "
+            "name a folder with --tree."
+        )
+    return found
 
 
 def own_package(tree: Path) -> Path | None:
@@ -177,7 +191,7 @@ def _is_temporary(path: str) -> bool:
     return any(normal == folder or normal.startswith(f"{folder}/") for folder in TEMPORARY)
 
 
-def entrypoint(submission: Submission, script: Path, tree: Path) -> str:
+def entrypoint(submission: Submission, script: Path | None, tree: Path) -> str:
     """The shell command that the cluster runs in its copy of the tree.
 
     A flag's value that is a file of the tree, named by its path from here, is named by its path in the tree.
@@ -186,8 +200,8 @@ def entrypoint(submission: Submission, script: Path, tree: Path) -> str:
         ValueError: a flag's value is a file beside the tree, named by its path from here.
     """
     flags = [_from_tree(flag, tree) for flag in submission.flags]
-    program = script.relative_to(tree).as_posix()
-    return shlex.join(["python", program, submission.command, *flags, "--address", "auto"])
+    program = [script.relative_to(tree).as_posix()] if script else ["-m", *submission.module]
+    return shlex.join(["python", *program, submission.command, *flags, "--address", "auto"])
 
 
 def _from_tree(flag: str, tree: Path) -> str:

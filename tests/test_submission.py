@@ -137,6 +137,20 @@ def test_the_cluster_runs_the_same_command_in_its_copy_of_the_tree(
         entrypoint(Submission(command="sweep", flags=("beside.py",)), tmp_path / "tree" / "two.py", tmp_path / "tree")
 
 
+def test_a_job_that_is_in_no_file_is_reached_by_its_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent = split(["submit", "train", "--workers", "2"], ("raydg", "studies", "tsmldg/T3"))
+    assert sent and shlex.split(entrypoint(sent, None, tmp_path)) == [
+        *("python", "-m", "raydg", "studies", "tsmldg/T3", "train", "--workers", "2", "--address", "auto")
+    ]
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=r"is in no folder with a \.git or pyproject\.toml"):
+        tree_of(None, None)
+    (tmp_path / "pyproject.toml").touch()
+    (tmp_path / "deep").mkdir()
+    monkeypatch.chdir(tmp_path / "deep")
+    assert tree_of(None, None) == tmp_path and tree_of(None, "..") == Path("..").absolute()
+
+
 def test_ids_say_what_the_job_is_and_differ_at_their_beginning() -> None:
     ids = {new_id("PACS: leave one/out", "train") for _ in range(20)}
     assert len({each[:6] for each in ids}) == len(ids) > 15

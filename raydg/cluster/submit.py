@@ -35,14 +35,15 @@ def submit(study: Study, resources: Resources, submission: Submission, console: 
         ValueError: resources that would not outlive the job, a file or tree that would not be sent, or
             no cluster that takes the job.
     """
-    script = job_file(sys.argv[0])
+    script = None if submission.module else job_file(sys.argv[0])
     tree = tree_of(script, submission.tree)
     beside = own_package(tree)
     command = entrypoint(submission, script, tree)
     refuse_unfit(resources)
     jobs.quieten()
     package = Package.of(tree)
-    package.check([script.relative_to(tree).as_posix(), *([] if beside else ["raydg/__init__.py"])])
+    file = script.relative_to(tree).as_posix() if script else None
+    package.check([*([file] if file else []), *([] if beside else ["raydg/__init__.py"])])
     client = jobs.connect(submission.address)
 
     console.print(overview(study))
@@ -63,7 +64,7 @@ def submit(study: Study, resources: Resources, submission: Submission, console: 
             entrypoint=command,
             submission_id=job,
             runtime_env=environment,
-            metadata={jobs.FILE: script.relative_to(tree).as_posix(), jobs.COMMAND: submission.command},
+            metadata={jobs.FILE: file or " ".join(submission.module), jobs.COMMAND: submission.command},
         )
     except RuntimeError as error:
         raise ValueError(f"the cluster does not take the job: {str(error).strip().splitlines()[-1]}") from None

@@ -29,7 +29,7 @@ def run(named: NamedStudy, args: Sequence[str]) -> None:
     """
     study = named.study()
     assert study is not None, f"{named.name} has nothing to train"  # no paper has a table of architectures alone
-    main(study, Resources(data=named.data), args or ["list"], commands(named), f"raydg studies {named.name}")
+    main(study, Resources(data=named.data), args or ["list"], commands(named), ("raydg", "studies", named.name))
 
 
 def commands(named: NamedStudy) -> Mapping[str, Command]:

@@ -30,11 +30,13 @@ from ray.exceptions import AuthenticationError
 from ray.job_submission import JobDetails, JobStatus, JobType
 from rich.console import Console
 
+import raydg.cli
 import raydg.job
 from raydg.cluster import jobs, nodes, session, submitted
 from raydg.cluster.package import LIMIT, Package, heaviest
 from raydg.experiment import Experiment, Study
 from raydg.resources import Resources
+from raydg.studies import named_study
 from raydg.submission import FINGERPRINT, HEAD_TRACKING_URI
 
 pytestmark = [
@@ -346,6 +348,29 @@ def test_what_is_printed_is_what_is_sent(
     assert environment["py_modules"] == [str(Path(raydg.__file__).parent)]  # the tree has none
     assert request["metadata"] == {jobs.FILE: "jobs/jöb.py", jobs.COMMAND: "train"}
     assert f"Follow it: raydg jobs logs --follow --address http://head:8265 {request['submission_id']}" in shown
+
+
+def test_a_named_study_is_sent_as_the_command_that_reaches_it(
+    tree: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client = Jobs()
+    monkeypatch.setattr(jobs, "connect", lambda address: client)
+    monkeypatch.chdir(tree / "jobs")
+    shared = ["--data", "/shared/data", "--runs", "/shared/runs"]
+    raydg.cli.main(["studies", "tsmldg/T4", "submit", "train", *shared, "--only", "MLDG 2*", "--no-follow"])
+    (request,) = client.sent
+    assert request["entrypoint"] == (
+        "python -m raydg studies tsmldg/T4 train --data /shared/data --runs /shared/runs --only 'MLDG 2*' "
+        "--address auto"
+    )
+    assert request["runtime_env"]["working_dir"] == str(tree) and request["runtime_env"]["py_modules"]
+    assert request["metadata"] == {jobs.FILE: "raydg studies tsmldg/T4", jobs.COMMAND: "train"}
+    study = named_study("tsmldg/T4").study()
+    assert (
+        study
+        and request["runtime_env"]["env_vars"][FINGERPRINT]
+        == raydg.job.restricted(study, ["MLDG 2*"], ()).fingerprint()
+    )
 
 
 def test_following_ends_as_the_job_ends_and_ctrl_c_leaves_it_running(
