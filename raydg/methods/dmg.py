@@ -32,9 +32,9 @@ class DMG(Method):
     it over pairs, the published code averages: with 3 sources the same weight then means 3 times less, with 5 ten times
     less. `pairs` chooses, by default the code's mean, for the published weight of 0.1 is the code's. The paper masks
     the last residual block and the classifier, two places; the shipped ResNet jobs mask the inputs of layer3, layer4
-    and fc: `sites` names them, by default all that the network has but early ones. The published code trains with AlexNet's dropout
-    off: `dropout`. The paper averages predictions, the code logits (`averages`), and the code selects checkpoints by
-    hard masks (`validates_with`). `reference` sets all of these as the code ran.
+    and fc: `sites` names them, by default all that the network has but early ones. The published code trains with
+    AlexNet's dropout off: `dropout`. The paper averages predictions, the code logits (`averages`), and the code selects
+    checkpoints by hard masks (`validates_with`). `reference` sets all of these as the code ran.
 
     Raises:
         ValueError: a negative weight, or no site.

@@ -28,9 +28,9 @@ class MixStyle(Method):
     """
 
     sites: tuple[str, ...]
-    """Where styles are mixed, by the names of the network's sites of maps. The paper mixes behind the first two or three
-    of a ResNet's layers: "before_layer2", "before_layer3", "before_layer4"; late sites carry content, which mixing
-    harms."""
+    """Where styles are mixed, by the names of the network's sites of maps. The paper mixes behind the first two or
+    three of a ResNet's layers: "before_layer2", "before_layer3", "before_layer4"; late sites carry content, which
+    mixing harms."""
     probability: float = 0.5
     """Of mixing at a site in a forward."""
     beta: float = 0.1

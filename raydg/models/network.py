@@ -37,8 +37,8 @@ class Site(nn.Identity):
     replaces them by what it reads. Without a transform it does nothing; it has no parameters and no buffers."""
 
     def __init__(self, channels: int, early: bool = False) -> None:
-        """`channels` is c of the maps (b, c, h, w), or of the vectors (b, c), that pass. An `early` site sees style more
-        than content: MixStyle's place, and none that DMG masks unless it is named."""
+        """`channels` is c of the maps (b, c, h, w), or of the vectors (b, c), that pass. An `early` site sees style
+        more than content: MixStyle's place, and none that DMG masks unless it is named."""
         super().__init__()
         self.channels = channels
         self.early = early
