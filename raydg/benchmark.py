@@ -109,6 +109,11 @@ class Trial:
         """For messages."""
         return label(self.experiment)
 
+    @property
+    def judged(self) -> bool:
+        """Whether there is a target to be scored on; if not, it is trained, and nothing is chosen."""
+        return bool(self.experiment.targets)
+
 
 def label(experiment: Experiment) -> str:
     """An experiment in messages: "ERM → pacs/photo, seed 0"."""
@@ -165,7 +170,7 @@ def trials(experiments: Iterable[Experiment], space: Space, random_settings: int
             check_space(own, [alike])
             checked.add(alike)
         found = {experiment.training_fingerprint(): experiment}
-        for number in range(1, random_settings + 1) if own else ():
+        for number in range(1, random_settings + 1) if own and experiment.targets else ():
             changed = applied(experiment, {key: _drawn(own[key], experiment.seed, number, key) for key in own})
             if changed != experiment and changed.training_fingerprint() == experiment.training_fingerprint():
                 raise ValueError(
@@ -185,12 +190,12 @@ def check(trials: Sequence[Trial], rules: Sequence[Rule]) -> None:
     """Refuse what a rule cannot be applied to, before anything runs.
 
     Raises:
-        ValueError: no development domain, no target, or checkpoints that are pruned.
+        ValueError: no development domain, or checkpoints that are pruned.
     """
     for trial in trials:
         experiment = trial.experiment
-        if not experiment.targets:
-            raise ValueError(f"{experiment.name!r} has no target: a benchmark has nothing to score.")
+        if not trial.judged:
+            continue
         if "development" in rules and experiment.development is None:
             raise ValueError(f"Rule 'development': {experiment.name!r} has no development domain.")
         for rule in ("oracle", "leave-one-out"):

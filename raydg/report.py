@@ -484,7 +484,7 @@ def table(
     metric = "mIoU" if space.task == "segmentation" else "accuracy"
     aims = {e.name: tuple(t for o in experiments if o.name == e.name for t in o.targets) for e in experiments}
     chose = rule is None and any(_chose(experiment) for experiment in experiments)
-    rules = {c.label: _rule(e, c) for e in experiments for c in e.choices} if rule is None else {}
+    rules = {c.label: _rule(e, c) for e in experiments for c in e.choices}  # only their own rule makes rows of them
     rule = rule or experiments[0].selection + AFTERWARDS
     made = Table(
         title=title,

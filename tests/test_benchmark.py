@@ -252,7 +252,6 @@ def test_a_plan_is_the_rules_and_trials_of_a_studys_options(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("changes", "rules", "message"),
     [
-        ({"targets": ()}, ("last",), "'ERM' has no target"),
         ({}, ("development",), "'ERM' has no development domain"),
         ({"keep_checkpoints": 1}, ("oracle",), "keep_checkpoints of 'ERM' is 1: it must be None for 'oracle'"),
         ({"keep_checkpoints": 1}, ("last", "leave-one-out"), "None for 'leave-one-out'"),
@@ -262,6 +261,10 @@ def test_rules_are_checked_before_anything_runs(changes: dict, rules: tuple, mes
     with pytest.raises(ValueError, match=message):
         check([Trial((replace(FOLDS[0], **changes),))], rules)
     check([Trial((replace(FOLDS[0], keep_checkpoints=1),))], ("last", "source-validation"))
+    # What has no target is trained, and no rule chooses of it.
+    (blind,) = trials([replace(FOLDS[0], targets=(), keep_checkpoints=1)], {"SGD.lr": tune.choice([0.5])}, 3)
+    assert len(blind.settings) == 1 and not blind.judged
+    check([blind], ("oracle", "development"))
 
 
 def estimate(mean: float, error: float | None) -> Estimate:

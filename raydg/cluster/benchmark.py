@@ -4,7 +4,7 @@ after any kill."""
 
 import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,7 +18,7 @@ from raydg.adaptation import TrainBN
 from raydg.benchmark import Choice, HeldOut, Options, Rule, Trial, choose, label
 from raydg.checkpoint import RunFolder, write_whole
 from raydg.cluster import study as one_by_one
-from raydg.cluster.evaluate import score_targets
+from raydg.cluster.evaluate import evaluate, evaluate_ensemble, score_targets
 from raydg.cluster.graph import Failed, Part, run_parts
 from raydg.cluster.train import train
 from raydg.evaluation import Row
@@ -36,9 +36,21 @@ class Judged:
 
     choice: Choice
     rows: tuple[Row, ...]
-    """Of the chosen checkpoint: on the sources' validation splits, the targets and in-domain."""
+    """Of the chosen checkpoint: on the sources' validation splits, the targets and in-domain; under the experiment's
+    own rule also those that its choices came to."""
     left_out: tuple[int, ...]
     """Settings that could not be chosen, for a training of theirs is missing."""
+
+
+@dataclass(frozen=True)
+class Together:
+    """What became of an ensemble of seeds."""
+
+    joint: Experiment
+    """As tables call it, with the lowest seed."""
+    seeds: tuple[int, ...]
+    rows: tuple[Row, ...]
+    """On the targets and in-domain."""
 
 
 def run_benchmark(
@@ -96,6 +108,7 @@ class _Work:
         self.study, self.resources, self.console = study, resources, console
         self.rules, self.named = rules, named
         self.judged: dict[tuple[Experiment, Rule], Judged] = {}
+        self.together: dict[str, Together] = {}
         self.ended: set[str] = set()
         self.failed: dict[str, Failed] = {}
         # One thread sends everything, so that a slow server delays no training and a file has one writer.
@@ -124,26 +137,37 @@ class _Work:
             highlight=False,
             soft_wrap=True,
         )
-        choices = sum(len(trial.experiment.choices) for trial in trials)
-        if choices or self.study.ensembles:
-            self.console.print(
-                f"not in a benchmark: {choices} choices, {len(self.study.ensembles)} ensembles; `evaluate` scores them",
-                markup=False,
-                highlight=False,
-                soft_wrap=True,
-            )
+        for note in self._left_out(trials):
+            self.console.print(note, markup=False, highlight=False, soft_wrap=True)
+
+    def _left_out(self, trials: Sequence[Trial]) -> Iterator[str]:
+        """What a reader of the study might expect of it in vain."""
+        if names := dict.fromkeys(trial.experiment.name for trial in trials if not trial.judged):
+            yield f"trained and not scored, for there is no target: {', '.join(names)}"
+        asks = [trial for trial in trials if trial.judged and (trial.experiment.choices or self.study.ensembles)]
+        if names := dict.fromkeys(trial.experiment.name for trial in asks if not self.by_own_rule(trial)):
+            yield f"no choices and ensembles of {', '.join(names)}, whose own rule is not among --rules"
+        if self.study.ensembles and any(len(trial.settings) > 1 for trial in trials):
+            yield "no ensembles among drawn settings, which every seed has of its own"
 
     def folder(self, experiment: Experiment) -> RunFolder:
         return RunFolder.of(experiment, self.resources.runs)
 
     def rules_of(self, trial: Trial) -> tuple[Rule, ...]:
+        if not trial.judged:
+            return ()
         return tuple(self.rules) if self.named else (trial.experiment.selection,)
+
+    def by_own_rule(self, trial: Trial) -> bool:
+        """Whether the experiment's own rule judges it: that one settles its choices, and selects what predicts
+        together."""
+        return trial.experiment.selection in self.rules_of(trial)
 
     def held_out(self, trials: Sequence[Trial]) -> HeldOut:
         """The trainings that leave-one-out adds."""
         if "leave-one-out" not in self.rules:
             return HeldOut((), {})
-        return HeldOut.of(setting for trial in trials for setting in trial.settings)
+        return HeldOut.of(setting for trial in trials if trial.judged for setting in trial.settings)
 
     def parts(self, trials: Sequence[Trial]) -> dict[str, Part]:
         """Every part by name: judgements first, for those that can be run should not wait for further trainings."""
@@ -183,7 +207,29 @@ class _Work:
                         writes=frozenset(map(str, paths)),
                     )
                 )
-        return {part.name: part for part in (*judgements, *train_of.values(), *held_out_parts)}
+        ensembles = self.ensembles(trials)
+        return {part.name: part for part in (*judgements, *ensembles, *train_of.values(), *held_out_parts)}
+
+    def ensembles(self, trials: Sequence[Trial]) -> list[Part]:
+        """A part for every group of seeds that predict together, once each of them has been judged by itself."""
+        alone = {t.experiment: t for t in trials if self.by_own_rule(t) and len(t.settings) == 1}
+        parts = []
+        for ensemble in self.study.ensembles:
+            for members in ensemble.groups(list(alone)):
+                joint = replace(members[0], name=ensemble.called(members[0]))
+                seeds = tuple(member.seed for member in members)
+                unseen = ", ".join(joint.targets)
+                of = [t for t in alone.values() if ensemble.asks(t.experiment) in members]
+                parts.append(
+                    Part(
+                        name=f"{joint.name} → {unseen}, seeds {' '.join(map(str, seeds))}",
+                        run=partial(_judge_together, joint, members, self.resources),
+                        needs=frozenset(f"{trial.label}: {trial.experiment.selection}" for trial in of),
+                        # What a choice is made by may still be missing in the members' own folders.
+                        writes=frozenset(str(self.folder(member).path) for member in members),
+                    )
+                )
+        return parts
 
     def run(self, trials: Sequence[Trial], concurrent: int | None) -> None:
         """Run the parts that have not ended yet."""
@@ -213,6 +259,9 @@ class _Work:
                 note += f"; settings {', '.join(map(str, result.left_out))} not trained" if result.left_out else ""
                 if rule == trial.experiment.selection:
                     self.sender.submit(self._send_scores, trial.settings[result.choice.setting], result.rows)
+            elif isinstance(result, Together):
+                self.together[part.name] = result
+                self.sender.submit(self.tracker.log_ensemble, result.joint, result.seeds, result.rows)
             elif isinstance(result, Experiment):
                 self.sender.submit(self._send_training, result)
             seconds = time.monotonic() - started
@@ -250,18 +299,27 @@ class _Work:
         most = max(len(trial.settings) for trial in trials)
         among = f", among {most} settings" if most > 1 else ""
         for rule in self.rules if self.named else (None,):
-            scored, folders = [], {}
+            scored, chosen = [], {}
             for trial in trials:
-                judged = self.judged.get((trial.experiment, rule or trial.experiment.selection))
-                scored.append((trial.experiment, judged.rows if judged else ()))
-                if judged:
-                    folders[trial.experiment] = self.folder(trial.settings[judged.choice.setting])
-            if not folders:
+                if trial.judged:
+                    judged = self.judged.get((trial.experiment, rule or trial.experiment.selection))
+                    scored.append((trial.experiment, judged.rows if judged else ()))
+                    if judged:
+                        chosen[trial.experiment] = trial.settings[judged.choice.setting]
+            if not chosen:
                 continue
-            against = one_by_one.baseline(baseline, self.resources, folders.__getitem__)
+            own = [setting for setting in chosen.values() if rule in (None, setting.selection)]
+            scored += [(t.joint, t.rows) for t in self.together.values() if rule in (None, t.joint.selection)]
+            # Seeds with settings of their own make no study.
+            of = replace(self.study, experiments=tuple(own)) if own and most == 1 else None
+            remarks = (
+                one_by_one.remarks(of, self.resources) if of else one_by_one.remarks_on_choices(own, self.resources)
+            )
+            folders = {experiment: self.folder(setting) for experiment, setting in chosen.items()}
+            against = one_by_one.baseline(baseline, self.resources, folders.__getitem__, of)
             title = f"{self.study.name}, {rule}" if rule else self.study.name
             text = f"{benchmark.RULES[rule]}{among}" if rule else None
-            made += report.tables(title, scored, text, baseline=against)
+            made += report.tables(title, scored, text, remarks, against)
         return made
 
     def complain(self) -> None:
@@ -342,6 +400,15 @@ def _judge(trial: Trial, rule: Rule, judges: Mapping[int, Mapping[str, Experimen
     chosen, step = trial.settings[choice.setting], choice.selected.step
     folder = RunFolder.of(chosen, resources.runs)
     on_sources = [r for r in folder.validation_rows(chosen) if r.step == step and r.role == "source-validation"]
-    judged = score_targets(chosen, folder, choice.selected, resources)
+    if rule == chosen.selection:
+        judged = evaluate(chosen, folder, resources)  # which selects the same, and settles the choices with it
+    else:
+        judged = score_targets(chosen, folder, choice.selected, resources)
     left_out = tuple(number for number in range(len(trial.settings)) if number not in rows)
     return Judged(choice, (*on_sources, *judged), left_out)
+
+
+def _judge_together(joint: Experiment, members: Sequence[Experiment], resources: Resources) -> Together:
+    """Score seeds that predict together, each by what its own rule selects and its choices come to."""
+    seeds = tuple(member.seed for member in members)
+    return Together(joint, seeds, tuple(evaluate_ensemble(members, resources)))

@@ -288,11 +288,7 @@ def _rows(joint: Experiment, ways: Sequence[Way], resources: Resources) -> list[
 def remarks(study: Study, resources: Resources) -> dict[str, tuple[str, ...]]:
     """What tables must say of experiments and ensembles, by the names that they are called: what was chosen, and who
     predicts together."""
-    resources = resources.resolved()
-    said: dict[str, list[str]] = {}
-    for experiment in study.experiments:
-        if experiment.choices and RunFolder.of(experiment, resources.runs).validation_rows(experiment):
-            said.setdefault(experiment.name, []).extend(_choices(experiment, choices(experiment, resources)))
+    said = {name: list(texts) for name, texts in remarks_on_choices(study.experiments, resources).items()}
     for ensemble in study.ensembles:
         names = dict.fromkeys(experiment.name for experiment in study.experiments)
         for name in names:
@@ -301,6 +297,16 @@ def remarks(study: Study, resources: Resources) -> dict[str, tuple[str, ...]]:
                 said.setdefault(ensemble.called(alike[0]), []).append(_together(name, ensemble, groups))
             else:
                 said.setdefault(name, []).append(_too_few(name, ensemble, alike))
+    return {name: tuple(dict.fromkeys(texts)) for name, texts in said.items()}
+
+
+def remarks_on_choices(experiments: Sequence[Experiment], resources: Resources) -> dict[str, tuple[str, ...]]:
+    """Of these what was chosen; the experiments may be any, such as settings that a search has drawn."""
+    resources = resources.resolved()
+    said: dict[str, list[str]] = {}
+    for experiment in experiments:
+        if experiment.choices and RunFolder.of(experiment, resources.runs).validation_rows(experiment):
+            said.setdefault(experiment.name, []).extend(_choices(experiment, choices(experiment, resources)))
     return {name: tuple(dict.fromkeys(texts)) for name, texts in said.items()}
 
 

@@ -22,6 +22,7 @@ from raydg.benchmark import Options, without
 from raydg.checkpoint import RunFolder
 from raydg.cluster import benchmark
 from raydg.cluster.benchmark import every_checkpoint, run_benchmark
+from raydg.cluster.evaluate import evaluate, evaluate_ensemble
 from raydg.cluster.graph import Failed, Part
 from raydg.domains import catalogue, object_world
 from raydg.domains.labels import PACS_7
@@ -119,6 +120,9 @@ class Sent:
         assert {row.role for row in rows} == {"target"}
         self.everything.append(("scores", folder.path.name))
 
+    def log_ensemble(self, experiment: Experiment, seeds: Sequence[int], rows: Sequence[Row]) -> None:
+        self.everything.append(("ensemble", experiment.name, " ".join(map(str, seeds))))
+
     def log_file(self, experiment: None, path: Path) -> None:
         self.everything.append(("file", path.name))
 
@@ -201,14 +205,26 @@ def test_a_dry_run_says_what_there_is_to_do_and_does_nothing(objects, tmp_path, 
     assert not without_ray and not (tmp_path / "runs").exists()
 
 
-def test_what_a_benchmark_leaves_out_is_said(objects, tmp_path) -> None:
+CHOICE = Choice(candidates=(IaBN(0.0), IaBN(1.0)), on="source-validation")
+
+
+def test_what_a_benchmark_leaves_out_is_said(objects, tmp_path, without_ray) -> None:
     resources = Resources(data=objects, runs=str(tmp_path / "runs"), workers=0)
-    assert "not in a benchmark" not in run(STUDY, resources, Options(dry_run=True))
-    choice = Choice(candidates=(IaBN(0.0), IaBN(1.0)), on="source-validation")
-    experiments = tuple(replace(each, choices=(choice,)) for each in STUDY.experiments[:2])
-    study = replace(STUDY, experiments=experiments, ensembles=(Ensemble(size=2),))
-    shown = run(study, resources, Options(dry_run=True))
-    assert "not in a benchmark: 2 choices, 1 ensembles; `evaluate` scores them" in shown
+    fold = replace(STUDY.experiments[0], choices=(CHOICE,))
+    study = Study(name="some", experiments=(fold,), ensembles=(Ensemble(size=2),))
+    assert "no choices" not in run(study, resources, Options(dry_run=True))
+    shown = run(study, resources, Options(rules=("oracle",), dry_run=True))
+    assert "no choices and ensembles of ERM, whose own rule is not among --rules" in shown
+
+
+def test_an_experiment_without_target_is_trained(objects, tmp_path, without_ray) -> None:
+    resources = Resources(data=objects, runs=str(tmp_path / "runs"), workers=0).resolved()
+    blind = replace(STUDY.experiments[0], name="blind", targets=())
+    study = replace(STUDY, name="blind too", experiments=(blind, STUDY.experiments[1]))
+    assert "trained and not scored, for there is no target: blind" in run(study, resources, Options(rules=("oracle",)))
+    assert RunFolder.of(blind, resources.runs).is_complete(blind)
+    assert {cell["method"] for cell in lines(study, resources)} == {"ERM"}
+    assert not any("blind" in name for name in without_ray if not name.startswith("training"))
 
 
 def test_what_fails_is_said_at_the_end_and_the_rest_is_done(objects, tmp_path, without_ray) -> None:
@@ -250,3 +266,34 @@ def test_further_seeds_are_spent_where_intervals_overlap(objects, resources, wit
     assert {(cell["method"], cell["column"]): cell["seeds"] for cell in cells} == {
         (fold.name, fold.targets[0]): "0 1" for fold in study.experiments
     }
+
+
+def test_choices_and_ensembles_go_with_the_experiments_own_rule(resources, without_ray) -> None:
+    fold = replace(STUDY.experiments[1], choices=(CHOICE,))
+    study = Study(name="all", experiments=(fold,), ensembles=(Ensemble(size=2),)).with_seeds([0, 1])
+    shown = run(study, resources, Options(rules=("last", "source-validation")), "ERM")
+    assert "choices and ensembles" not in shown
+    assert "ERM, ensemble of 2 → objects/sketch, seeds 0 1" in without_ray
+
+    # The same as `evaluate` makes of it.
+    expected = {
+        name: evaluate(e, RunFolder.of(e, resources.runs), resources) for name, e in enumerate(study.experiments)
+    }
+    together = evaluate_ensemble(study.experiments, resources)
+    found = {
+        (cell["rule"].split(":")[0].split(",")[0], cell["method"], cell["adaptation"]): float(cell["mean"])
+        for cell in lines(study, resources)
+        if cell["role"] == "target"
+    }
+    own, label = "source-validation", CHOICE.label
+    for way in ("t-BN", label):
+        of_seeds = [
+            row.confusion.score("classification") for rows in expected.values() for row in rows if row.adaptation == way
+        ]
+        (joint,) = [row.confusion.score("classification") for row in together if row.adaptation == way]
+        assert found[own, "ERM", way] == pytest.approx(fmean(of_seeds))
+        assert found[own, "ERM, ensemble of 2", way] == pytest.approx(joint)
+    assert {key for key in found if key[0] == "last"} == {("last", "ERM", "t-BN")}
+    text = (Path(resources.runs) / "all" / "benchmark.md").read_text()
+    assert text.count("ERM, seed 0: ") == 1 and "mean of the probabilities of 2 seeds" in text
+    assert ("ensemble", "ERM, ensemble of 2", "0 1") in Sent.everything
