@@ -54,6 +54,12 @@ RULES: dict[Rule, str] = {
 }
 """What tables say of a rule."""
 
+GROWN = (
+    "further seeds were run where intervals of scores on targets overlapped, so that ± is too small and verdicts are "
+    "optimistic"
+)
+"""What tables say of an experiment whose number of seeds its own scores decided (optional stopping)."""
+
 
 @dataclass(frozen=True)
 class Options(Value):

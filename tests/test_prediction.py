@@ -84,7 +84,7 @@ def classifier(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
         name="objects",
         label_space=PACS_7,
         sources=("a", "b"),
-        model=Classifier(SmallNet(4)),
+        model=Classifier(SmallNet(8)),
         stages=(Stage(method=ERM(), optimizer=SGD(0.1), steps=6),),
         sampling=Sampling(images_per_domain=2),
         augmentation=Augmentation((Resize(24, 24),)),

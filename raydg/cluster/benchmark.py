@@ -83,6 +83,7 @@ def run_benchmark(
             several = ", ".join(trial.label for trial in new)
             console.print(f"extra seeds, round {number + 1}: {several}", markup=False, highlight=False)
             trials = (*trials, *new)
+            work.grown |= {trial.experiment.name for trial in new}
             work.run(trials, options.concurrent)
         tables = work.tables(trials, shown.baseline)
         if tables:
@@ -111,6 +112,7 @@ class _Work:
         self.together: dict[str, Together] = {}
         self.ended: set[str] = set()
         self.failed: dict[str, Failed] = {}
+        self.grown: set[str] = set()  # experiments that were given further seeds
         # One thread sends everything, so that a slow server delays no training and a file has one writer.
         self.sender = ThreadPoolExecutor(max_workers=1)
         self.tracker = Tracker(study, resources.tracking_uri or "", resources.runs)
@@ -315,6 +317,8 @@ class _Work:
             remarks = (
                 one_by_one.remarks(of, self.resources) if of else one_by_one.remarks_on_choices(own, self.resources)
             )
+            for name in sorted(self.grown):
+                remarks = {**remarks, name: (*remarks.get(name, ()), f"{name}: {benchmark.GROWN}")}
             folders = {experiment: self.folder(setting) for experiment, setting in chosen.items()}
             against = one_by_one.baseline(baseline, self.resources, folders.__getitem__, of)
             title = f"{self.study.name}, {rule}" if rule else self.study.name

@@ -62,16 +62,16 @@ from raydg.models import (
 )
 from raydg.values import subclasses
 
-V3PLUS = DeepLabV3Plus(SmallNet(2), aspp_channels=8, low_level_channels=8, decoder_channels=8, dropout=0.1)
+V3PLUS = DeepLabV3Plus(SmallNet(8), aspp_channels=8, low_level_channels=8, decoder_channels=8, dropout=0.1)
 
 MODELS = {
-    "DeepLabV1": DeepLabV1(SmallNet(2), dropout=0.1),
-    "DeepLabV2": DeepLabV2(SmallNet(2)),
-    "DeepLabV3": DeepLabV3(SmallNet(2), aspp_channels=8),
+    "DeepLabV1": DeepLabV1(SmallNet(8), dropout=0.1),
+    "DeepLabV2": DeepLabV2(SmallNet(8)),
+    "DeepLabV3": DeepLabV3(SmallNet(8), aspp_channels=8),
     "DeepLabV3Plus": V3PLUS,
     "HRNetV2": HRNetV2(HRNet(18)),
     "SegFormer": SegFormer(MiT("B0")),
-    "Classifier": Classifier(SmallNet(2)),
+    "Classifier": Classifier(SmallNet(8)),
     "SqueezeNet": Classifier(SqueezeNet("1.1")),
 }
 DROPOUT = {"DeepLabV1", "DeepLabV3", "DeepLabV3Plus", "SegFormer", "SqueezeNet"}

@@ -89,7 +89,7 @@ def test_what_has_no_such_cut_is_refused(segmenting):
     squeeze = Classifier(SqueezeNet("1.1")).build(PACS_7)
     with pytest.raises(ValueError, match=r"T3A needs a classifier that ends in a linear layer .* ends in Sequential"):
         T3A().predictor(squeeze)
-    headed = MultiHeaded().wrap(Classifier(SmallNet(2)).build(PACS_7), 2, 7)
+    headed = MultiHeaded().wrap(Classifier(SmallNet(8)).build(PACS_7), 2, 7)
     with pytest.raises(ValueError, match="T3A works on the parts of one raydg Network, and HeadEnsemble is none"):
         T3A().predictor(MultiHeaded().default_inference().module(headed, ("a", "b"), None))
 

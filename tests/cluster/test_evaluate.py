@@ -55,7 +55,7 @@ def dmg() -> Experiment:
         label_space=PACS_7,
         sources=SOURCES,
         targets=(TARGET,),
-        model=Classifier(SmallNet(4)),
+        model=Classifier(SmallNet(8)),
         stages=(
             Stage(method=ERM(), optimizer=SGD(0.05), steps=2),
             Stage(method=DMG(domain_classifier=True), optimizer=SGD(0.05, extras_lr_factor=200.0), steps=4),

@@ -266,6 +266,7 @@ def test_further_seeds_are_spent_where_intervals_overlap(objects, resources, wit
     assert {(cell["method"], cell["column"]): cell["seeds"] for cell in cells} == {
         (fold.name, fold.targets[0]): "0 1" for fold in study.experiments
     }
+    assert "further seeds were run where intervals of scores on targets overlapped" in shown
 
 
 def test_choices_and_ensembles_go_with_the_experiments_own_rule(resources, without_ray) -> None:

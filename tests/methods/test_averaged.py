@@ -177,7 +177,7 @@ def test_the_average_of_a_memory_has_the_memory_that_was_filled_before_the_first
     """Pin the Memory inside: its hooks are all passed on."""
     inner = PinTheMemory(auxiliary_weight=0.0, inner_lr_relative=False)
     method = Averaged(method=inner, ema_rate=0.5)
-    architecture = DeepLabV3Plus(SmallNet(4), aspp_channels=4, low_level_channels=4, decoder_channels=4)
+    architecture = DeepLabV3Plus(SmallNet(8), aspp_channels=8, low_level_channels=8, decoder_channels=8)
     model = method.wrap(architecture.build(IDD_LEVEL1), 2, 7)
     batch = Batch(torch.rand(4, 3, 32, 32), torch.randint(0, 7, (4, 32, 32)), torch.tensor([0, 0, 1, 1]))
     episode = Episode(0, 0, batch, ("meta-train", "meta-test"))
@@ -193,7 +193,7 @@ def test_the_average_of_a_memory_has_the_memory_that_was_filled_before_the_first
 
 
 def test_a_classifier_that_the_method_moves_is_not_the_optimisers_either() -> None:
-    architecture = DeepLabV3Plus(SmallNet(4), aspp_channels=4, low_level_channels=4, decoder_channels=4)
+    architecture = DeepLabV3Plus(SmallNet(8), aspp_channels=8, low_level_channels=8, decoder_channels=8)
     inner = PinTheMemory(auxiliary_weight=0.0)
     model = Averaged(method=inner).wrap(architecture.build(IDD_LEVEL1), 2, 7)
     assert isinstance(model.learning, Extended)

@@ -13,7 +13,7 @@ from raydg.methods.erm import Anchored
 from raydg.models import DeepLabV3Plus, Network, SmallNet
 from raydg.types import Batch, Episode
 
-MODEL = DeepLabV3Plus(SmallNet(4), aspp_channels=4, low_level_channels=4, decoder_channels=4, auxiliary=True)
+MODEL = DeepLabV3Plus(SmallNet(8), aspp_channels=8, low_level_channels=8, decoder_channels=8, auxiliary=True)
 
 
 @pytest.fixture

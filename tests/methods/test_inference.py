@@ -38,7 +38,7 @@ def masked() -> Masked:
     """Three sources with masks that differ, some below a half, and a domain classifier."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        network = Classifier(SmallNet(4)).build(PACS_7)
+        network = Classifier(SmallNet(8)).build(PACS_7)
         model = DMG(domain_classifier=True).wrap(network, 3, 3).double().eval()
         with torch.no_grad():
             for logits in model.masks.values():
@@ -181,7 +181,7 @@ def test_whatever_the_names_of_its_sites_the_masks_begin_at_the_first(backbone: 
 def test_a_network_that_segments_averages_at_every_pixel() -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        network = DeepLabV3Plus(SmallNet(4), aspp_channels=4, low_level_channels=4, decoder_channels=4).build(
+        network = DeepLabV3Plus(SmallNet(8), aspp_channels=8, low_level_channels=8, decoder_channels=8).build(
             IDD_LEVEL1
         )
         model = DMG(domain_classifier=True).wrap(network, 3, 3).double().eval()

@@ -26,8 +26,8 @@ def episode(segments: bool = False) -> Episode:
 def headed(segments: bool = False, alike: bool = False) -> Headed:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        small = DeepLabV3Plus(SmallNet(4), aspp_channels=4, low_level_channels=4, decoder_channels=4)
-        network = small.build(IDD_LEVEL1) if segments else Classifier(SmallNet(4)).build(PACS_7)
+        small = DeepLabV3Plus(SmallNet(8), aspp_channels=8, low_level_channels=8, decoder_channels=8)
+        network = small.build(IDD_LEVEL1) if segments else Classifier(SmallNet(8)).build(PACS_7)
         model = MultiHeaded().wrap(network, 3, 3).double()
         if not alike:
             with torch.no_grad():
