@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
 
 from raydg.calibration import Calibration
 from raydg.domains.labels import IGNORE, LabelSpace
@@ -29,8 +30,8 @@ class Column:
     captions: Sequence[str] | None = None
 
 
-def picture_grid(columns: Sequence[Column], path: Path, cell_width: int = 320) -> None:
-    """Write a PNG with one picture a cell: image | truth | predictions."""
+def picture_grid(columns: Sequence[Column], path: Path, shows: str = "", cell_width: int = 320) -> None:
+    """Write a PNG with one picture a cell: image | truth | predictions. It carries what it `shows`, for `shown_by`."""
     font = ImageFont.load_default(size=15)
     num_rows = len(columns[0].pictures)
     heights = [round(p.shape[0] * cell_width / p.shape[1]) for p in columns[0].pictures]
@@ -53,7 +54,19 @@ def picture_grid(columns: Sequence[Column], path: Path, cell_width: int = 320) -
                 at = (left + cell_width / 2, top + heights[row] + captions / 2)
                 draw.text(at, column.captions[row], fill="black", font=font, anchor="mm")
             top += heights[row] + gap + captions
-    _save(grid, path)
+    _save(grid, path, shows)
+
+
+def shown_by(path: Path) -> str | None:
+    """What a grid was said to show; None where there is no picture that says."""
+    if not path.exists():
+        return None
+    with Image.open(path) as picture:
+        return picture.info.get(SHOWS)
+
+
+SHOWS = "shows"
+"""The text in a PNG that says what it shows."""
 
 
 def reliability_diagrams(found: Mapping[str, Calibration], path: Path, side: int = 300) -> None:
@@ -103,9 +116,11 @@ BAR, GAP, SHARE = (70, 120, 190), (220, 70, 60), (160, 160, 160)
 """Colours of a reliability diagram."""
 
 
-def _save(picture: Image.Image, path: Path) -> None:
+def _save(picture: Image.Image, path: Path, shows: str = "") -> None:
     """Put a PNG in place, whole or not at all."""
+    text = PngInfo()
+    text.add_text(SHOWS, shows)
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.unfinished.png")
-    picture.save(unfinished)
+    picture.save(unfinished, pnginfo=text)
     unfinished.replace(path)

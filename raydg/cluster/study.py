@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
+import torch
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
@@ -34,7 +35,7 @@ from raydg.cluster.train import train
 from raydg.evaluation import Row
 from raydg.experiment import Ensemble, Experiment, Study
 from raydg.locking import held
-from raydg.page.evidence import Scores
+from raydg.page.evidence import Judged, Scores
 from raydg.records import Record
 from raydg.resources import Resources
 from raydg.selection import Chosen
@@ -66,7 +67,7 @@ def train_study(study: Study, resources: Resources, console: Console) -> None:
 
 def evaluate_study(study: Study, resources: Resources, console: Console) -> None:
     """Select a checkpoint of every experiment, settle its choices, score what it names, then what ensembles of its
-    seeds make of it; print and write the tables, draw the pictures.
+    seeds make of it; print and write the tables, then draw the pictures.
 
     Raises:
         ValueError: an experiment has not been trained to its end.
@@ -86,23 +87,34 @@ def evaluate_study(study: Study, resources: Resources, console: Console) -> None
             with progress.scoring(console, label, joint.label_space.task) as watch:
                 rows = evaluate_ensemble(members, resources, watch)
             tracker.log_ensemble(joint, seeds, rows)
-    output = Path(resources.runs) / study.name
-    scored = scored_rows(study, resources)
-    for target in dict.fromkeys(target for experiment in study.experiments for target in experiment.targets):
-        path = output / f"{target.replace('/', '-')}.png"
-        draw_target(study, target, resources, path)
-        reliability = output / f"{target.replace('/', '-')}-reliability.png"
-        drawn = draw_reliability(scored, target, reliability)
-        for picture in (path, reliability) if drawn else (path,):
-            tracker.log_file(None, picture)
-            console.print(f"picture: {picture}", soft_wrap=True)
     show_table(study, resources, console)
+    output = Path(resources.runs) / study.name
     for suffix in SUFFIXES.values():
         tracker.log_file(None, output / f"table{suffix}")
+    for picture in _pictures(study, resources, output):
+        tracker.log_file(None, picture)
+        console.print(f"picture: {picture}", soft_wrap=True)
     tracker.finish()
     uri = resources.tracking_uri or ""
     served = uri.startswith(("http://", "https://"))
     console.print(f"MLflow UI: {uri if served else f'mlflow ui --backend-store-uri {uri}'}", soft_wrap=True)
+
+
+def _pictures(study: Study, resources: Resources, output: Path) -> Iterator[Path]:
+    """Draw every target, in this process: the driver's machine may have no GPU though the workers' have."""
+    device = resources.device if torch.cuda.is_available() else "cpu"
+    scored = scored_rows(study, resources)
+    judged = [
+        Judged(experiment, RunFolder.of(experiment, resources.runs), tuple(rows), choices(experiment, resources))
+        for experiment, rows in scored[: len(study.experiments)]
+    ]
+    for target in dict.fromkeys(target for experiment in study.experiments for target in experiment.targets):
+        grid = output / f"{target.replace('/', '-')}.png"
+        if draw_target(judged, target, resources.data, device, grid):
+            yield grid
+        reliability = output / f"{target.replace('/', '-')}-reliability.png"
+        if draw_reliability(scored, target, reliability):
+            yield reliability
 
 
 def show_table(study: Study, resources: Resources, console: Console, options: report.Options = DEFAULT) -> None:

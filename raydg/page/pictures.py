@@ -1,4 +1,4 @@
-"""Pictures on a page: what the ways of a study predict of the same images, for which networks are run."""
+"""Pictures: what the ways of a study predict of the same images, for which networks are run; and a page of them."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from raydg.experiment import Experiment
 from raydg.page.evidence import Evidence, Judged, Way
 from raydg.page.markup import Markup, element, joined, label_map, photo
 from raydg.page.sections import Section, difference
+from raydg.protocol import Protocol
 from raydg.scoring import at_size, fit, scoring_batches, shown
 from raydg.shards import PreparedDomain
 
@@ -81,6 +82,16 @@ def predictions(
                 height, width = protocol.truth(sample.label).shape
                 made[place] = Predicted(at_size(one[None], (height, width))[0].argmax(0).cpu().numpy(), None)
     return made
+
+
+def given(domain: PreparedDomain, place: Place, protocol: Protocol) -> tuple[np.ndarray, np.ndarray | int]:
+    """An image (h, w, 3) uint8, cut where the protocol cuts it, and the label map or class that counts."""
+    sample = domain.read(*place)
+    seen = sample.image
+    if protocol.cuts:
+        pixels = protocol.image(torch.from_numpy(sample.image).permute(2, 0, 1)[None].float() / 255)
+        seen = (pixels[0].permute(1, 2, 0).clamp(0, 1) * 255).round().byte().numpy()
+    return seen, sample.label if isinstance(sample.label, int) else protocol.truth(sample.label)
 
 
 def chosen(domain: PreparedDomain, splits: Sequence[str], number: int) -> list[Place]:
@@ -222,16 +233,12 @@ def _cells(
 
 def _given(domain: PreparedDomain, experiment: Experiment, place: Place, about: str) -> list[Markup]:
     """The image as the network is shown it, and its truth."""
-    sample, protocol = domain.read(*place), experiment.scored_protocol
-    seen = sample.image
-    if protocol.cuts:
-        pixels = protocol.image(torch.from_numpy(sample.image).permute(2, 0, 1)[None].float() / 255)
-        seen = (pixels[0].permute(1, 2, 0).clamp(0, 1) * 255).round().byte().numpy()
+    seen, truth = given(domain, place, experiment.scored_protocol)
     name = element("small", ", ".join(filter(None, [_image_name(domain, place), about])))
     cells = [joined([photo(seen, _image_name(domain, place)), name])]
-    if isinstance(sample.label, int):
-        return [*cells, element("span", domain.label_space.classes[sample.label])]
-    return [*cells, label_map(protocol.truth(sample.label), domain.label_space, "truth")]
+    if isinstance(truth, int):
+        return [*cells, element("span", domain.label_space.classes[truth])]
+    return [*cells, label_map(truth, domain.label_space, "truth")]
 
 
 def _grid(heads: Sequence[str], rows: Sequence[Markup]) -> Markup:

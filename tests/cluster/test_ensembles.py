@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from statistics import fmean
+from unittest.mock import MagicMock
 
 import pytest
 import ray
@@ -19,11 +20,14 @@ from raydg.adaptation import Adaptation, Choice, IaBN, Predictor, TrainBN
 from raydg.calibration import Calibration
 from raydg.checkpoint import RunFolder, read_rows
 from raydg.cluster import drawing
+from raydg.cluster import study as studies
 from raydg.cluster.drawing import draw_reliability, draw_target
 from raydg.cluster.evaluate import decide, evaluate, evaluate_ensemble, score_selecting, selection
-from raydg.cluster.study import baseline, remarks, scored_rows, selected_rows, show_table
+from raydg.cluster.study import baseline, choices, remarks, scored_rows, selected_rows, show_table
 from raydg.evaluation import Confusion, Row
 from raydg.experiment import Ensemble, Experiment, Study
+from raydg.page.evidence import Judged
+from raydg.pictures import picture_grid
 from raydg.progress import Scored
 from raydg.records import Record
 from raydg.resources import Resources
@@ -300,12 +304,30 @@ def test_tables_and_pictures_show_choices_and_ensembles(judged, resources, prepa
     assert row.confusion == expected
 
     grids, diagrams = [], []
-    monkeypatch.setattr(drawing, "picture_grid", lambda columns, path: grids.append(columns))
+    monkeypatch.setattr(drawing, "picture_grid", lambda columns, *rest: grids.append(columns))
     monkeypatch.setattr(drawing, "reliability_diagrams", lambda found, path: diagrams.append(found))
-    draw_target(study, "street/night", resources, tmp_path / "grid.png")
+    shown = [
+        Judged(e, RunFolder.of(e, resources.runs), tuple(selected_rows(e, resources)), choices(e, resources))
+        for e in study.experiments
+    ]
+    draw_target(shown, "street/night", resources.data, "cpu", tmp_path / "grid.png")
     assert [column.title for column in grids[0]][2:] == [f"tiny, {label}" for label in labels]
     assert draw_reliability(scored_rows(study, resources), "street/night", tmp_path / "reliability.png")
     assert list(diagrams[0]) == [f"{name}, {label}" for name in found for label in labels]
+
+
+def test_pictures_come_after_the_table_once_and_need_no_gpu(judged, resources, monkeypatch) -> None:
+    study = Study(name="drawn", experiments=(judged,))
+    evaluate(judged, RunFolder.of(judged, resources.runs), resources)
+    grids, printed = [], io.StringIO()
+    monkeypatch.setattr(drawing, "picture_grid", lambda *grid: (grids.append(grid), picture_grid(*grid)))
+    monkeypatch.setattr(studies, "Tracker", MagicMock())
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    # A cluster's workers have GPUs, its head has none. All is scored, so no worker is asked.
+    for _ in range(2):
+        studies.evaluate_study(study, replace(resources, gpus_per_worker=1), Console(file=printed, width=200))
+    assert 0 < printed.getvalue().index("table: ") < printed.getvalue().index("picture: ")
+    assert printed.getvalue().count("night.png") == 2 and len(grids) == len(judged.targets)
 
 
 def test_a_choice_that_lacks_scores_is_left_out_of_tables(judged, resources) -> None:

@@ -25,6 +25,7 @@ from raydg.experiment import Experiment, Stage, Study
 from raydg.methods import DMG, ERM, Greedy, KnownDomain, OneMask, PredEns, WeightedPredEns
 from raydg.models import Classifier, SmallNet
 from raydg.optimization import SGD
+from raydg.page.evidence import Judged
 from raydg.plan import Sampling
 from raydg.protocol import Resized
 from raydg.resources import Resources
@@ -260,9 +261,14 @@ def test_a_split_that_trained_is_no_in_domain_score(dmg, folder, resources, monk
 def test_pictures_and_tables_show_every_way(dmg, folder, resources, tmp_path, monkeypatch) -> None:
     evaluate(dmg, folder, resources)
     grids = []
-    monkeypatch.setattr(drawing, "picture_grid", lambda columns, path: grids.append(columns))
-    both = Study(name="both", experiments=(replace(dmg, inferences=(*(dmg.inferences or ()), KnownDomain())),))
-    draw_target(both, TARGET, resources, tmp_path / "grid.png")
+    write = drawing.picture_grid
+    monkeypatch.setattr(drawing, "picture_grid", lambda columns, *rest: (grids.append(columns), write(columns, *rest)))
+    known = replace(dmg, inferences=(*(dmg.inferences or ()), KnownDomain()))
+    both = Study(name="both", experiments=(known,))
+    judged = [Judged(known, folder, tuple(selected_rows(known, resources)))]
+    for _ in range(2):  # the second time it shows all that there is
+        assert draw_target(judged, TARGET, resources.data, "cpu", tmp_path / "grid.png")
+    assert len(grids) == 1
     titles = ["DMG, Pred-Ens, t-BN", *(f"DMG, mask of {source}, t-BN" for source in SOURCES)]
     assert [column.title for column in grids[0]] == ["image", *titles]  # no source is known on a target
 
@@ -274,6 +280,7 @@ def test_pictures_and_tables_show_every_way(dmg, folder, resources, tmp_path, mo
     assert list(rows) == titles
     nowhere = Study(name="none", experiments=(replace(dmg, inferences=(KnownDomain(),)),))
     assert not draw_reliability(scored_rows(nowhere, resources), TARGET, tmp_path / "reliability.png")
+    assert not draw_target([replace(judged[0], rows=())], TARGET, resources.data, "cpu", tmp_path / "grid.png")
 
     last = replace(dmg, name="last", selection="last")
     study = Study(name="both", experiments=(dmg, last))
