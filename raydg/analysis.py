@@ -43,8 +43,11 @@ def analyse(
         watch: told of each new row.
 
     Raises:
-        ValueError: there is no checkpoint, or a domain is not prepared.
+        ValueError: there is no checkpoint, some were pruned though the experiment keeps all, or a domain is not
+            prepared.
     """
+    if experiment.keep_checkpoints is None:
+        folder.every_result(experiment)
     if not folder.checkpoints():
         raise ValueError(f"{folder.path} has no checkpoint to analyse: run `train` first.")
     done = read_rows(folder.analysis)

@@ -224,6 +224,23 @@ class RunFolder:
         """The checkpoints of the last stage, by step: what may be selected. A warm-up's is no result of the method."""
         return [checkpoint for checkpoint in self.checkpoints() if checkpoint.step > experiment.result_after]
 
+    def every_result(self, experiment: Experiment) -> list[Checkpoint]:
+        """Likewise, for what may choose any of them: none that training has written is gone.
+
+        Raises:
+            ValueError: some are, whatever `Experiment.keep_checkpoints` says now.
+        """
+        results = self.results(experiment)
+        there = {checkpoint.step for checkpoint in results}
+        if gone := [step for step in experiment.result_steps if step < max(there, default=0) and step not in there]:
+            raise ValueError(
+                f"{self.path} has no checkpoint of step {', '.join(map(str, gone))}, only of "
+                f"{', '.join(map(str, sorted(there)))}: those were pruned, by a training with "
+                "Experiment.keep_checkpoints, or removed, and the best may be among them. Move the folder away and "
+                "train again with keep_checkpoints None."
+            )
+        return results
+
     def validation_rows(self, experiment: Experiment) -> list[Row]:
         """Validation scores of all results that are kept."""
         return [row for checkpoint in self.results(experiment) for row in checkpoint.rows()]

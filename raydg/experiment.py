@@ -112,7 +112,9 @@ class Experiment(Value):
     validate_every: int | None = None
     """Steps between checkpoints that are validated, counted over all stages; None: only at the end of each stage."""
     keep_checkpoints: int | None = None
-    """How many checkpoints stay, the best and the last; None keeps all, which an oracle score needs."""
+    """How many checkpoints stay, the best and the last; None keeps all, as an oracle score needs, and a choice made
+    jointly with the checkpoint. Trainings that differ in nothing else share a folder: what one has pruned is gone for
+    all."""
     precision: Literal["float32", "float64", "bf16"] = "float32"
     """Arithmetic of training: plain, double (for tests), or bfloat16 autocast with float32 weights."""
     reduction: Literal["ddp", "exact"] = "ddp"
@@ -286,6 +288,12 @@ class Experiment(Value):
     def steps(self) -> int:
         """Optimiser steps of all stages together."""
         return sum(stage.steps for stage in self.stages)
+
+    @property
+    def result_steps(self) -> tuple[int, ...]:
+        """Steps after which training writes a checkpoint of the last stage, whether or not it stays."""
+        every = self.validate_every or self.steps
+        return (*range((self.result_after // every + 1) * every, self.steps, every), self.steps)
 
     @property
     def scored_ids(self) -> tuple[int, ...] | None:

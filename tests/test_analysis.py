@@ -2,6 +2,8 @@
 
 import json
 import math
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -92,6 +94,20 @@ def test_a_run_without_checkpoints_cannot_be_analysed(analysed: tuple[RunFolder,
     experiment = analysed[0].checkpoints()[0].experiment
     with pytest.raises(ValueError, match="no checkpoint to analyse"):
         analyse(experiment, RunFolder(tmp_path), "nowhere", {})
+
+
+def test_a_curve_says_what_pruning_took_from_it(
+    analysed: tuple[RunFolder, list[Row]], prepared: str, tmp_path: Path
+) -> None:
+    folder, rows = analysed
+    experiment = folder.checkpoints()[0].experiment
+    pruned = RunFolder(Path(shutil.copytree(folder.path, tmp_path / "pruned")))
+    pruned.prune({2, 6})
+    splits = {"street/night": ("val",)}
+    with pytest.raises(ValueError, match="no checkpoint of step 4, only of 2, 6: those were pruned"):
+        analyse(experiment, pruned, prepared, splits)
+    known = [row for row in rows if row.step != 4]
+    assert analyse(replace(experiment, keep_checkpoints=1), pruned, prepared, splits) == known
 
 
 def test_a_row_keeps_its_loss_on_disk(analysed: tuple[RunFolder, list[Row]]) -> None:

@@ -279,6 +279,10 @@ def test_an_inference_that_the_training_does_not_allow_is_refused(change: dict[s
 
 def test_results_begin_with_the_last_stage() -> None:
     assert EXPERIMENT.result_after == 4 and PLAIN.result_after == 0
+    assert EXPERIMENT.result_steps == PLAIN.result_steps == (5, 10)
+    assert replace(EXPERIMENT, validate_every=2).result_steps == (6, 8, 10)
+    assert replace(EXPERIMENT, validate_every=4).result_steps == (8, 10)
+    assert replace(EXPERIMENT, validate_every=None).result_steps == (10,)
 
 
 def test_train_bn_fits_a_network_without_batchnorm() -> None:

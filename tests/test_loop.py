@@ -164,6 +164,7 @@ def test_an_episode_that_the_plan_does_not_give_is_noticed(experiment: Experimen
 
 def test_pruning_keeps_the_best_and_the_last(experiment: Experiment, prepared: str, tmp_path: Path) -> None:
     whole = train(experiment, prepared, str(tmp_path / "all"))
+    assert tuple(checkpoint.step for checkpoint in whole.every_result(experiment)) == experiment.result_steps
     scores = {}
     for checkpoint in whole.checkpoints():
         rows = checkpoint.rows()

@@ -366,11 +366,15 @@ def _train_and_score(experiment: Experiment, resources: Resources) -> Experiment
 def every_checkpoint(
     experiment: Experiment, resources: Resources, rule: Literal["oracle", "leave-one-out"]
 ) -> list[Row]:
-    """Target rows of all checkpoints of the last stage, by the method's own inference without adaptation."""
+    """Target rows of all checkpoints of the last stage, by the method's own inference without adaptation.
+
+    Raises:
+        ValueError: some were pruned.
+    """
     folder = RunFolder.of(experiment, resources.runs)
     plain = replace(experiment, inferences=None, adaptations=(TrainBN(),), in_domain_splits=None)
     rows = []
-    for checkpoint in folder.results(experiment):
+    for checkpoint in folder.every_result(experiment):
         rows += score_targets(plain, folder, Selected(step=checkpoint.step, rule=rule, score=None), resources)
     return rows
 

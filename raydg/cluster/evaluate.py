@@ -193,7 +193,7 @@ def evaluate_oracle(
         raise ValueError("Experiment.keep_checkpoints must be None for an oracle: pruned checkpoints cannot be judged.")
     plain = replace(experiment, inferences=None, adaptations=(TrainBN(),), choices=(), in_domain_splits=None)
     rows = []
-    for checkpoint in folder.results(experiment):
+    for checkpoint in folder.every_result(experiment):
         selected = Selected(step=checkpoint.step, rule="oracle", score=None)
         rows += score_targets(plain, folder, selected, resources, _at_step(watch, checkpoint.step))
     best = select_oracle(rows, experiment.label_space.task, classes=experiment.scored_ids)
@@ -234,6 +234,9 @@ def decide(
     """What the experiment's choices come to, by their labels; what has been scored for them before is not scored again.
 
     A choice that is made alone has the selected checkpoint, one made jointly has a checkpoint of its own.
+
+    Raises:
+        ValueError: a choice is made jointly, and checkpoints were pruned.
     """
     found = {}
     for choice in experiment.choices:
@@ -266,7 +269,7 @@ def decided(experiment: Experiment, folder: RunFolder, selected: Selected, data:
 
 
 def _competing(jointly: bool, experiment: Experiment, folder: RunFolder, selected: Selected) -> list[int]:
-    return [checkpoint.step for checkpoint in folder.results(experiment)] if jointly else [selected.step]
+    return [checkpoint.step for checkpoint in folder.every_result(experiment)] if jointly else [selected.step]
 
 
 def score_selecting(

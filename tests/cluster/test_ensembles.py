@@ -22,7 +22,7 @@ from raydg.checkpoint import RunFolder, read_rows
 from raydg.cluster import drawing
 from raydg.cluster import study as studies
 from raydg.cluster.drawing import draw_reliability, draw_target
-from raydg.cluster.evaluate import decide, evaluate, evaluate_ensemble, score_selecting, selection
+from raydg.cluster.evaluate import decide, decided, evaluate, evaluate_ensemble, score_selecting, selection
 from raydg.cluster.study import baseline, choices, remarks, scored_rows, selected_rows, show_table
 from raydg.evaluation import Confusion, Row
 from raydg.experiment import Ensemble, Experiment, Study
@@ -46,7 +46,7 @@ WEIGHTS = (IaBN(0.0), IaBN(0.5), IaBN(1.0))
 
 @pytest.fixture(scope="module")
 def judged(experiment: Experiment) -> Experiment:
-    return replace(experiment, adaptations=(TrainBN(), IaBN(0.3)), development="street/fog")
+    return replace(experiment, adaptations=(TrainBN(), IaBN(0.3)), development="street/fog", validate_every=4)
 
 
 @pytest.fixture(scope="module")
@@ -223,6 +223,12 @@ def test_a_choice_is_made_jointly_with_the_checkpoint(judged, resources, prepare
     assert rows[-1].confusion.score("segmentation") == pytest.approx(expected)
     monkeypatch.setattr("raydg.cluster.evaluate._run", lambda *_: pytest.fail("scored again"))
     assert evaluate(choosing, folder, resources) == rows
+    # The setting does not say so, but the folder was trained with keep_checkpoints=1.
+    folder.prune({6})
+    selected = selection(choosing, folder)
+    for found, where in ((decide, resources), (decided, prepared)):
+        with pytest.raises(ValueError, match=r"no checkpoint of step 4, only of 6: .* again with keep_checkpoints"):
+            found(choosing, folder, selected, where)
 
 
 def test_selecting_domains_are_scored_for_any_adaptation_and_targets_are_not(judged, resources, prepared) -> None:
