@@ -322,6 +322,16 @@ def test_a_table_says_where_in_domain_images_chose_the_checkpoint(dmg, folder, r
         assert text.count("of the images that chose the checkpoint") == expected
 
 
+def test_an_oracle_is_no_bound_over_what_pruning_left(dmg, folder, resources, tmp_path) -> None:
+    pruned = RunFolder(Path(shutil.copytree(folder.path, tmp_path / "pruned")))
+    pruned.prune({2, 6})
+    with pytest.raises(ValueError, match="no checkpoint of step 4, only of 6: those were pruned"):
+        evaluate_oracle(dmg, pruned, resources)
+    begun = RunFolder(Path(shutil.copytree(folder.path, tmp_path / "begun")))
+    begun.prune({2, 4})  # as if it had been stopped there
+    assert [checkpoint.step for checkpoint in begun.every_result(dmg)] == [4]
+
+
 def test_an_oracle_leaves_out_what_has_no_target(dmg, folder, resources) -> None:
     bound = replace(dmg, name="bound", targets=(), inferences=None)
     path = RunFolder.of(bound, resources.runs).open(bound).path
