@@ -1,37 +1,53 @@
-"""Real Ray workers: two of them equal one process, and a worker killed at a random step changes nothing, bit for
-bit."""
+"""Real Ray workers: two of them equal one process, and a worker that is killed changes nothing, bit for bit."""
 
 import os
-import random
 import shutil
 import signal
-import threading
-import time
+import sys
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import psutil
 import pyarrow.parquet as pq
 import pytest
 import ray
 import torch
+import torch.distributed as dist
 from safetensors.torch import load_file
+from torch import Tensor, nn
 
 from raydg.assembly import assemble
-from raydg.checkpoint import RunFolder, read_metrics
+from raydg.checkpoint import read_metrics
 from raydg.cluster.evaluate import evaluate
 from raydg.cluster.train import train
 from raydg.experiment import Experiment, Stage
 from raydg.methods import MLDG
 from raydg.optimization import SGD
 from raydg.resources import Resources
+from raydg.types import Episode
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
+
+KILLED_AT = 12  # two steps after the second checkpoint, three before the third
+
+
+@dataclass(frozen=True)
+class KilledMLDG(MLDG):
+    """MLDG that, in a group of workers, kills the process of rank 0 in its step `KILLED_AT`, unless the file `flag` is
+    there."""
+
+    flag: str = ""
+
+    def losses(self, network: nn.Module, episode: Episode) -> dict[str, Tensor]:
+        flag = Path(self.flag)
+        if episode.step == KILLED_AT and dist.is_initialized() and dist.get_rank() == 0 and not flag.exists():
+            flag.write_text(str(os.getpid()))
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().losses(network, episode)
 
 
 @pytest.fixture(scope="module")
@@ -41,26 +57,12 @@ def long_experiment(experiment: Experiment) -> Experiment:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def stopped_cluster() -> Iterator[None]:
+def cluster() -> Iterator[None]:
+    here = sys.modules[__name__]  # which workers cannot import
+    ray.cloudpickle.register_pickle_by_value(here)
     yield
     ray.shutdown()
-
-
-def kill_a_worker(folder: RunFolder, at_step: int, killed: list[int]) -> None:
-    """Once the run has taken `at_step` steps, SIGKILL one of its two training workers."""
-    deadline = time.monotonic() + 240
-    while time.monotonic() < deadline:
-        lines = read_metrics(folder.metrics)
-        if lines and lines[-1]["step"] >= at_step:
-            workers = [
-                p for p in psutil.process_iter(["cmdline"]) if "RayTrainWorker" in " ".join(p.info["cmdline"] or [])
-            ]
-            if len(workers) >= 2:
-                victim = random.Random(at_step).choice(sorted(workers, key=lambda p: p.pid))
-                os.kill(victim.pid, signal.SIGKILL)
-                killed.append(int(lines[-1]["step"]))
-                return
-        time.sleep(0.02)
+    ray.cloudpickle.unregister_pickle_by_value(here)
 
 
 def test_two_workers_one_of_them_killed_equal_one_process(
@@ -68,28 +70,27 @@ def test_two_workers_one_of_them_killed_equal_one_process(
 ) -> None:
     alone = Resources(workers=0, data=prepared, runs=str(tmp_path / "alone"))
     together = Resources(workers=2, data=prepared, runs=str(tmp_path / "together"))
-    expected = train(long_experiment, alone)
+    flag = tmp_path / "flag"
+    killed = replace(long_experiment.stages[0], method=KilledMLDG(inner_lr=0.01, flag=str(flag)))
+    experiment = replace(long_experiment, stages=(killed,))
+    expected = train(experiment, alone)
+    assert not flag.exists()
 
-    folder = RunFolder.of(long_experiment, together.resolved().runs)
-    killed: list[int] = []
-    killer = threading.Thread(target=kill_a_worker, args=(folder, random.randint(6, 18), killed))
-    killer.start()
-    train(long_experiment, together)
-    killer.join()
-    assert killed, "no worker was killed: the run was over too soon"
+    folder = train(experiment, together)
+    assert int(flag.read_text()) != os.getpid(), "no worker was killed"
 
     for checkpoint in expected.checkpoints():
         wanted = load_file(checkpoint.path / "model.safetensors")
         got = load_file(folder.checkpoint_at(checkpoint.step).path / "model.safetensors")
-        assert all(torch.equal(got[name], wanted[name]) for name in wanted), f"killed at step {killed[0]}"
+        assert all(torch.equal(got[name], wanted[name]) for name in wanted)
         assert folder.checkpoint_at(checkpoint.step).rows() == checkpoint.rows()
     assert [line["step"] for line in read_metrics(folder.metrics)] == list(range(24))
     assert [line["loss"] for line in read_metrics(folder.metrics)] == [
         line["loss"] for line in read_metrics(expected.metrics)
     ]
 
-    rows = evaluate(long_experiment, folder, together)
-    assert rows == evaluate(long_experiment, expected, alone)
+    rows = evaluate(experiment, folder, together)
+    assert rows == evaluate(experiment, expected, alone)
     assert len(rows) == 1 + 2 + 1  # t-BN, two orders of TN, IaBN
 
 
