@@ -10,7 +10,6 @@ from statistics import fmean
 from unittest.mock import MagicMock
 
 import pytest
-import ray
 import torch
 from rich.console import Console
 from torch import Tensor
@@ -348,12 +347,10 @@ def test_a_choice_that_lacks_scores_is_left_out_of_tables(judged, resources) -> 
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("local_ray")
 def test_a_fleet_counts_an_ensemble_and_a_choice_as_one_process_does(judged, resources, tmp_path) -> None:
     choice = Choice(candidates=WEIGHTS[:2], on="source-validation")
     members = seeds_of(replace(judged, choices=(choice,)))[:2]
     alone = replace(resources, runs=str(shutil.copytree(resources.runs, tmp_path / "alone")))
-    try:
-        rows = evaluate_ensemble(members, replace(resources, workers=1, scorers=2))
-    finally:
-        ray.shutdown()
+    rows = evaluate_ensemble(members, replace(resources, workers=1, scorers=2))
     assert evaluate_ensemble(members, alone) == rows and len(rows) == 3

@@ -396,12 +396,12 @@ def copied(folder: RunFolder, to: Path) -> RunFolder:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("local_ray")
 def test_any_number_of_actors_counts_the_same(
     judged: Experiment, folder: RunFolder, resources: Resources, tmp_path: Path, one_image_a_shard: None
 ) -> None:
     ways = replace(judged, adaptations=(TrainBN(), TargetNorm(batch_size=2, orders=2)))
     alone = score_targets(ways, copied(folder, tmp_path / "alone"), SELECTED, resources)
-    # The first run starts the cluster, with CPUs for as many actors as it asks for.
     fleet = replace(resources, workers=1, scorers=3)
     three = score_targets(ways, copied(folder, tmp_path / "three"), SELECTED, fleet)
     one = score_targets(ways, copied(folder, tmp_path / "one"), SELECTED, replace(fleet, scorers=1))
@@ -409,6 +409,7 @@ def test_any_number_of_actors_counts_the_same(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("local_ray")
 def test_the_shard_of_a_killed_actor_is_redone_and_counted_once(
     judged: Experiment, folder: RunFolder, resources: Resources, tmp_path: Path, one_image_a_shard: None
 ) -> None:
@@ -429,6 +430,7 @@ def test_the_shard_of_a_killed_actor_is_redone_and_counted_once(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("local_ray")
 def test_an_actor_that_dies_too_often_ends_the_evaluation_and_loses_nothing(
     judged: Experiment, folder: RunFolder, resources: Resources, tmp_path: Path, one_image_a_shard: None
 ) -> None:
@@ -445,9 +447,3 @@ def test_an_actor_that_dies_too_often_ends_the_evaluation_and_loses_nothing(
         ray.cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
     assert row.counts == alone.counts and row.histogram == alone.histogram
     assert told[-1].images == 6
-
-
-@pytest.fixture(scope="module", autouse=True)
-def stopped_cluster() -> Iterator[None]:
-    yield
-    ray.shutdown()

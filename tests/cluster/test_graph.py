@@ -4,11 +4,11 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import pytest
-import ray
 from ray import cloudpickle
 
 from raydg.cluster.graph import Part, run_parts
@@ -22,12 +22,10 @@ IN_TASKS = Resources(workers=0)
 
 
 @pytest.fixture(scope="module", autouse=True)
-def cluster():
+def known_to_workers(local_ray: None) -> Iterator[None]:
     here = sys.modules[__name__]  # which workers cannot import
     cloudpickle.register_pickle_by_value(here)
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
     yield
-    ray.shutdown()
     cloudpickle.unregister_pickle_by_value(here)
 
 

@@ -113,37 +113,32 @@ DATASET = replace(OBJECTS, editions=(replace(OBJECTS.editions[0], read_image=mir
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:ray")  # Ray's own settings warn of each other
-def test_a_cluster_gives_the_same_bytes_and_the_same_errors(raw, tmp_path, s3):
-    ray = pytest.importorskip("ray")
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
-    try:
-        space = OBJECTS.label_space()
-        cluster_prepare.prepare(OBJECTS, raw, tmp_path / "cluster")
-        (here, *_) = prepare_domains(OBJECTS, OBJECTS.domains, raw, tmp_path / "here", space)
-        assert contents(tmp_path / "cluster") == contents(tmp_path / "here") != {}
+def test_a_cluster_gives_the_same_bytes_and_the_same_errors(raw, tmp_path, s3, local_ray):
+    space = OBJECTS.label_space()
+    cluster_prepare.prepare(OBJECTS, raw, tmp_path / "cluster")
+    (here, *_) = prepare_domains(OBJECTS, OBJECTS.domains, raw, tmp_path / "here", space)
+    assert contents(tmp_path / "cluster") == contents(tmp_path / "here") != {}
 
-        (raw / "PACS/sketch/dog/2.png").write_bytes(b"no picture")
-        with pytest.raises(ValueError, match=r"objects/sketch has bad samples.*\n.*2\.png holds no image") as caught:
-            cluster_prepare.prepare(OBJECTS, raw, tmp_path / "bad", domains=["objects/sketch"])
-        assert type(caught.value) is ValueError
-        assert not list((tmp_path / "bad").rglob("manifest.json"))
+    (raw / "PACS/sketch/dog/2.png").write_bytes(b"no picture")
+    with pytest.raises(ValueError, match=r"objects/sketch has bad samples.*\n.*2\.png holds no image") as caught:
+        cluster_prepare.prepare(OBJECTS, raw, tmp_path / "bad", domains=["objects/sketch"])
+    assert type(caught.value) is ValueError
+    assert not list((tmp_path / "bad").rglob("manifest.json"))
 
-        store = Place.at(s3) / "data"
-        (remote,) = cluster_prepare.prepare(OBJECTS, raw, store, domains=["objects/photo"])
-        assert remote.domain.manifest.index_sha256 == here.domain.manifest.index_sha256
-        assert (remote.domain.read("train", 2).image == here.domain.read("train", 2).image).all()
+    store = Place.at(s3) / "data"
+    (remote,) = cluster_prepare.prepare(OBJECTS, raw, store, domains=["objects/photo"])
+    assert remote.domain.manifest.index_sha256 == here.domain.manifest.index_sha256
+    assert (remote.domain.read("train", 2).image == here.domain.read("train", 2).image).all()
 
-        (tmp_path / "own.py").write_text(OWN)
-        own = dataset(str(tmp_path / "own.py"))
-        (mirrored,) = cluster_prepare.prepare(own, raw, tmp_path / "own", domains=["objects/photo"])
-        ours, theirs = mirrored.domain.read("train", 0).image, here.domain.read("train", 0).image
-        assert (ours == theirs[:, ::-1]).all() and (ours != theirs).any()
+    (tmp_path / "own.py").write_text(OWN)
+    own = dataset(str(tmp_path / "own.py"))
+    (mirrored,) = cluster_prepare.prepare(own, raw, tmp_path / "own", domains=["objects/photo"])
+    ours, theirs = mirrored.domain.read("train", 0).image, here.domain.read("train", 0).image
+    assert (ours == theirs[:, ::-1]).all() and (ours != theirs).any()
 
-        def fail(task: int) -> int:
-            raise OSError(28, f"no space for task {task}")
+    def fail(task: int) -> int:
+        raise OSError(28, f"no space for task {task}")
 
-        with pytest.raises(OSError, match="no space for task 5") as failed:
-            list(cluster_prepare.run_on_ray(fail, [5, 6]))
-        assert type(failed.value) is OSError
-    finally:
-        ray.shutdown()
+    with pytest.raises(OSError, match="no space for task 5") as failed:
+        list(cluster_prepare.run_on_ray(fail, [5, 6]))
+    assert type(failed.value) is OSError

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from raydg import loop
 from raydg.adaptation import IaBN, TargetNorm, TrainBN
 from raydg.assembly import open_sources
 from raydg.checkpoint import RunFolder
+from raydg.cluster import session
 from raydg.cluster.selecting import selection_rows
 from raydg.cluster.sweep import Budget, points, reproduce, room, scheduler, searcher, sweep_study
 from raydg.evaluation import Confusion
@@ -222,15 +222,10 @@ def test_adaptations_are_scored_where_they_may_be_chosen_and_nowhere_else(
     assert objective.score(fold, on_development).percent == pytest.approx(expected)
 
 
-@pytest.fixture
-def closed() -> Iterator[None]:
-    yield
-    ray.shutdown()
-
-
 @pytest.mark.slow
+@pytest.mark.usefixtures("local_ray")
 def test_a_sweep_of_an_adaptation_reuses_one_checkpoint(
-    trained_in: tuple[Experiment, Resources, RunFolder], tmp_path: Path, closed: None
+    trained_in: tuple[Experiment, Resources, RunFolder], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     experiment, resources, folder = trained_in
     study = Study(name="adapts", experiments=(experiment,))
@@ -256,9 +251,12 @@ def test_a_sweep_of_an_adaptation_reuses_one_checkpoint(
     if weight != 0.3:
         assert reproduce(study, search, best) == ["--IaBN.instance-weight", str(weight)]
     assert "no target was read" in said.getvalue()
-    ray.shutdown()
-    again = sweep_study(study, resources, Console(file=said, width=200), search, [str(space)])
-    assert again == best and not ray.is_initialized()  # it is done: nothing starts
+
+    def refuse(*args: object) -> None:
+        raise AssertionError("it is done: nothing starts")
+
+    monkeypatch.setattr(session, "start", refuse)
+    assert sweep_study(study, resources, Console(file=said, width=200), search, [str(space)]) == best
 
 
 def _score(folder: RunFolder, experiment: Experiment, step: int) -> float:

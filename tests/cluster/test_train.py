@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-import ray
 import torch
 import torch.distributed as dist
+from ray import cloudpickle
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -57,12 +57,11 @@ def long_experiment(experiment: Experiment) -> Experiment:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def cluster() -> Iterator[None]:
+def known_to_workers(local_ray: None) -> Iterator[None]:
     here = sys.modules[__name__]  # which workers cannot import
-    ray.cloudpickle.register_pickle_by_value(here)
+    cloudpickle.register_pickle_by_value(here)
     yield
-    ray.shutdown()
-    ray.cloudpickle.unregister_pickle_by_value(here)
+    cloudpickle.unregister_pickle_by_value(here)
 
 
 def test_two_workers_one_of_them_killed_equal_one_process(
