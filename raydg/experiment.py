@@ -8,7 +8,11 @@ import difflib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import cache
 from typing import Any, Literal
+
+import torch
+from torch import nn
 
 from raydg.adaptation import Adaptation, Choice, Sees, TrainBN
 from raydg.augmentation import Augmentation
@@ -250,6 +254,17 @@ class Experiment(Value):
                     f"{type(self.model.backbone).__name__} has no "
                     f"BatchNorm. TrainBN() fits every network."
                 )
+            if type(adaptation).check_parts is not Adaptation.check_parts:  # else no network need be built
+                self._check_parts(adaptation)
+
+    def _check_parts(self, adaptation: Adaptation) -> None:
+        for inference in self.scored_inferences:
+            try:
+                adaptation.check_parts(_evaluated(self.model, self.stages[-1].method, inference, self.source_names))
+            except ValueError as error:
+                # An experiment may be listed where the library that builds its network is not installed.
+                if not isinstance(error.__cause__, ImportError):
+                    raise ValueError(f"Experiment.adaptations: {error}") from None
 
     @property
     def scored_inferences(self) -> tuple[Inference, ...]:
@@ -333,6 +348,14 @@ class Experiment(Value):
                 return number, step
             step -= stage.steps
         raise ValueError(f"step {step + self.steps} is past the end: the experiment has {self.steps} steps.")
+
+
+@cache
+def _evaluated(model: Architecture, method: Method, inference: Inference, sources: tuple[str, ...]) -> nn.Module:
+    """What is evaluated, as it is built, without weights."""
+    with torch.device("meta"):
+        trained = method.wrap(model.assemble(num_classes=2), len(sources), num_classes=2)
+        return inference.module(trained, sources, sources[0])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from raydg.adaptation import T3A, AdaBN, Choice, IaBN, TargetNorm, TrainBN
+from raydg.adaptation import SHOT, T3A, AdaBN, Choice, CoTTA, IaBN, MCDropout, TargetNorm, TrainBN
 from raydg.augmentation import Augmentation, Grayscale, HorizontalFlip, RandomScaleCrop, Resize
 from raydg.domains.labels import IDD_LEVEL1, PACS_7
 from raydg.experiment import Ensemble, Experiment, Stage, Study, override, override_study, settings
@@ -192,6 +192,13 @@ PROPORTIONAL = Sampling(2, balance="proportional")
         (
             {"adaptations": (T3A(),)},
             r"T3A\(.*\) is for classification, and DeepLabV3Plus is for segmentation",
+        ),
+        ({**SQUEEZENET, "adaptations": (T3A(),)}, r"adaptations: T3A needs a classifier that ends in a linear layer"),
+        ({**SQUEEZENET, "adaptations": (SHOT(),)}, r"adaptations: SHOT needs a classifier that ends in a linear layer"),
+        ({"adaptations": (MCDropout(),)}, r"adaptations: MC-Dropout\(.* needs dropout layers, and Network has none"),
+        (
+            {"adaptations": (CoTTA(),), "stages": (replace(META, method=DMG()),)},
+            "adaptations: CoTTA works on the parts of one raydg Network, and MaskedEnsemble is none.*an ensemble averages",
         ),
         (
             {**SQUEEZENET, "adaptations": (TrainBN(),), "evaluation_size": None},

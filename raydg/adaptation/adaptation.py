@@ -89,6 +89,10 @@ class Adaptation(Value, ABC):
         stream, of which every seed draws one."""
         return 1
 
+    def check_parts(self, network: nn.Module) -> None:
+        """Raise a ValueError if the network lacks a part that this works on, other than BatchNorm; read from its
+        modules alone, which may be on the meta device. Every predictor asks, and experiments before anything runs."""
+
     @abstractmethod
     def predictor(self, network: nn.Module) -> Predictor:
         """A predictor on a private copy; `network` keeps its parameters, buffers, mode and hooks as they are.

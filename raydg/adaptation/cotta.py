@@ -90,6 +90,9 @@ class CoTTA(OnNormalization):
     def num_orders(self) -> int:
         return 1
 
+    def check_parts(self, network: nn.Module) -> None:
+        network_inside(network, "CoTTA")
+
     def predictor(self, network: nn.Module) -> Predictor:
         return CoTTAPredictor(network, self)
 
@@ -98,7 +101,7 @@ class CoTTAPredictor(NormalizedPredictor):
     """Predicts each image or batch by the teacher, and learns from it; `network` is what learns."""
 
     def __init__(self, network: nn.Module, cotta: CoTTA) -> None:
-        network_inside(network, "CoTTA")
+        cotta.check_parts(network)
         super().__init__(network, cotta.norm)
         self.cotta = cotta
         self.learning = self._parameters(self.network)

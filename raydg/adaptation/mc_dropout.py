@@ -45,6 +45,13 @@ class MCDropout(OnNormalization):
         seed = f", seed={self.seed}" if self.seed else ""
         return f"MC-Dropout({self.norm.label}, {self.samples} sample{'s' * (self.samples > 1)}{seed})"
 
+    def check_parts(self, network: nn.Module) -> None:
+        if next(dropout_layers(network), None) is None:
+            raise ValueError(
+                f"{self.label} needs dropout layers, and {type(network).__name__} has none that drops: take a "
+                "network that has, such as DeepLabV1(dropout=0.1), or another adaptation."
+            )
+
     def predictor(self, network: nn.Module) -> Predictor:
         return MCDropoutPredictor(network, self)
 
@@ -53,6 +60,7 @@ class MCDropoutPredictor(NormalizedPredictor):
     """Predicts by the mean over samples."""
 
     def __init__(self, network: nn.Module, settings: MCDropout) -> None:
+        settings.check_parts(network)
         super().__init__(network, settings.norm)
         self.settings = settings
         self.layers = []
@@ -60,11 +68,6 @@ class MCDropoutPredictor(NormalizedPredictor):
             parent, _, leaf = name.rpartition(".")
             self.layers.append(SeededDropout(layer))
             setattr(self.network.get_submodule(parent), leaf, self.layers[-1])
-        if not self.layers:
-            raise ValueError(
-                f"{settings.label} needs dropout layers, and {type(network).__name__} has none that drops: take a "
-                "network that has, such as DeepLabV1(dropout=0.1), or another adaptation."
-            )
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> Tensor:

@@ -153,6 +153,12 @@ class SegTTT(OnNormalization):
         """Whether what normalises, while learning or else, works through BatchNorm layers."""
         return self.norm.needs_batchnorm or self.normalises_with == "image"
 
+    def check_parts(self, network: nn.Module) -> None:
+        inside = network_inside(network, "SegTTT")
+        if inside.task != "segmentation":
+            raise ValueError("SegTTT compares pixels of an image, and this network classifies: take Tent or TTA.")
+        learning_groups(inside, self.layers, "SegTTT")
+
     def predictor(self, network: nn.Module) -> Predictor:
         return SegTTTPredictor(network, self)
 
@@ -171,8 +177,7 @@ class SegTTTPredictor(NormalizedPredictor):
     """Learns from every image, predicts it, and is as before."""
 
     def __init__(self, network: nn.Module, ttt: SegTTT) -> None:
-        if network_inside(network, "SegTTT").task != "segmentation":
-            raise ValueError("SegTTT compares pixels of an image, and this network classifies: take Tent or TTA.")
+        ttt.check_parts(network)
         super().__init__(network, ttt.norm)
         self.ttt = ttt
         self.layers = self._normalising_layers()

@@ -95,6 +95,9 @@ class SHOT(OnNormalization):
     def num_orders(self) -> int:
         return 1
 
+    def check_parts(self, network: nn.Module) -> None:
+        LinearHead(network, "SHOT")
+
     def predictor(self, network: nn.Module) -> Predictor:
         return SHOTPredictor(network, self)
 
@@ -103,7 +106,7 @@ class SHOTPredictor(NormalizedPredictor):
     """Learns from all images of a domain, then predicts."""
 
     def __init__(self, network: nn.Module, shot: SHOT) -> None:
-        LinearHead(network, "SHOT")
+        shot.check_parts(network)
         super().__init__(network, shot.norm)
         self.shot, self.fitted = shot, False
         self.head = LinearHead(self.network, "SHOT")

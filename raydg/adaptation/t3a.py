@@ -74,6 +74,9 @@ class T3A(OnNormalization):
     def num_orders(self) -> int:
         return 1
 
+    def check_parts(self, network: nn.Module) -> None:
+        LinearHead(network, "T3A")
+
     def predictor(self, network: nn.Module) -> Predictor:
         return T3APredictor(network, self)
 
@@ -82,7 +85,7 @@ class T3APredictor(NormalizedPredictor):
     """Lets images in among the supports, and predicts them."""
 
     def __init__(self, network: nn.Module, t3a: T3A) -> None:
-        LinearHead(network, "T3A")
+        t3a.check_parts(network)
         super().__init__(network, t3a.norm)
         self.t3a = t3a
         self.head = LinearHead(self.network, "T3A")
