@@ -61,8 +61,8 @@ training folder in the order of a file system (the named part `train_first2000` 
 **Deviations.**
 - WildDash chooses the checkpoint by plain inference, among ten. The code chooses epoch and instance weight together,
   every epoch from the 40th; so does the row whose instance weight is "chosen with the checkpoint", among these ten.
-- Mapillary is prepared at 2048 pixels at most, proportions kept; the code squeezes images of more than 1024 x 2048
-  pixels into these.
+- Mapillary is prepared at 2048 pixels at most, proportions kept, and squeezed to 1024 x 2048 from there (`Capped`), as
+  the code squeezes all images of more pixels; it starts from the original. Prepare without `--longest-side` to do so.
 - Statistics of IaBN are each image's own, as the paper says; equal to the code's batches of one.
 - Images of SYNTHIA in training: 6,580 (RobustNet's list); the code takes a folder whose split it does not tell.
 """

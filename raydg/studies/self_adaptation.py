@@ -14,6 +14,7 @@ from raydg.models import Architecture, DeepLabV1, DeepLabV3Plus, HRNet, HRNetV2,
 from raydg.models.normalisation import Norm
 from raydg.optimization import SGD, Poly
 from raydg.plan import Sampling
+from raydg.protocol import Capped
 from raydg.studies.cell import Cell, Measurement, Metric, NamedStudy, Printed, mean_cell
 
 TRAINING_IMAGES = {"gtav": 12403, "synthia": 6580, "cityscapes": 2975, "bdd100k": 7000, "mapillary": 18000}
@@ -73,6 +74,7 @@ def experiment(
         selection="development",
         validate_every=-(-steps // VALIDATIONS),
         in_domain_splits=None if targets else ("val",),
+        protocol=Capped(),  # of these data sets only Mapillary has larger images
     )
 
 
