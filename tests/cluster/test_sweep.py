@@ -32,6 +32,7 @@ from raydg.resources import Resources
 from raydg.search import Objective, Search, Sweep, swept
 from raydg.shards import PreparedDomain
 from raydg.trials import Entry, Ledger, Trial
+from raydg.values import encode
 
 IGNORED = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::ResourceWarning")
 UNRAISABLE = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -277,19 +278,22 @@ import json, raydg.methods, raydg.models
 experiment = decode(Experiment, json.load(open(sys.argv[1])))
 study = Study(name="killed", experiments=(experiment,))
 resources = Resources(workers=0, data=sys.argv[2], runs=sys.argv[3])
-search = Search(trials=3, scheduler="asha", search_seed=1, concurrent=1)
+search = decode(Search, json.loads(sys.argv[5]))
 sweep_study(study, resources, Console(width=160), search, [sys.argv[4]])
 """
 
 
 @pytest.mark.slow
-def test_a_sweep_whose_driver_was_killed_goes_on(experiment: Experiment, prepared: str, tmp_path: Path) -> None:
-    from raydg.values import encode
-
+def test_a_sweep_whose_driver_was_killed_goes_on(
+    experiment: Experiment, prepared: str, tmp_path: Path, local_ray: None
+) -> None:
+    killed = replace(experiment, name="killed")
+    search = Search(trials=3, scheduler="asha", search_seed=1, concurrent=1)
     runs, space, described = tmp_path / "runs", tmp_path / "space.py", tmp_path / "experiment.json"
     space.write_text("from ray import tune\nSPACE = {'Optimizer.lr': tune.loguniform(1e-4, 1e-1)}\n")
-    described.write_text(json.dumps(encode(replace(experiment, name="killed"))))
-    command = [sys.executable, "-c", textwrap.dedent(DRIVER), str(described), prepared, str(runs), str(space)]
+    described.write_text(json.dumps(encode(killed)))
+    given = [str(described), prepared, str(runs), str(space), json.dumps(encode(search))]
+    command = [sys.executable, "-c", textwrap.dedent(DRIVER), *given]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
 
     def ledger() -> list[Trial]:
@@ -312,8 +316,9 @@ def test_a_sweep_whose_driver_was_killed_goes_on(experiment: Experiment, prepare
         path: path.stat().st_mtime_ns for t in done.values() for path in Path(t.folders[0]).rglob("*.safetensors")
     }
 
-    said = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
-    assert said.returncode == 0, said.stdout + said.stderr
+    study, said = Study(name="killed", experiments=(killed,)), io.StringIO()
+    resources = Resources(workers=0, data=prepared, runs=str(runs))
+    sweep_study(study, resources, Console(file=said, width=160), search, [str(space)])
     (place,) = (runs / "killed").glob("sweep-*")
     found = json.loads((place / "trials.json").read_text())
     assert len(found) == 3 and {trial["state"] for trial in found} <= {"finished", "stopped"}
@@ -324,4 +329,4 @@ def test_a_sweep_whose_driver_was_killed_goes_on(experiment: Experiment, prepare
     assert stamps and all(path.stat().st_mtime_ns == stamp for path, stamp in stamps.items())
     for trial in ledger():
         assert [step for step, _ in trial.reports] == [2, 4, 6][: len(trial.reports)]
-    assert "--SGD.lr" in said.stdout
+    assert "--SGD.lr" in said.getvalue()
