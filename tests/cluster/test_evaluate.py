@@ -284,8 +284,9 @@ def test_pictures_and_tables_show_every_way(dmg, folder, resources, tmp_path, mo
 
     last = replace(dmg, name="last", selection="last")
     study = Study(name="both", experiments=(dmg, last))
-    path = RunFolder.of(last, resources.runs).open(last).path
-    shutil.copytree(folder.path, path, dirs_exist_ok=True)
+    of_last = RunFolder.of(last, resources.runs).open(last)
+    shutil.copytree(folder.path, of_last.path, dirs_exist_ok=True)
+    evaluate(last, of_last, resources)  # the best checkpoint may be another
     console = Console(width=200, record=True, file=io.StringIO())
     show_table(study, resources, console)
     text = (Path(resources.runs) / "both" / "table.md").read_text()
