@@ -96,10 +96,11 @@ class Variant:
 
 @cache
 def network(architecture: Architecture, device: torch.device) -> Network:
-    """Built once: what a method puts around a network leaves it as it is."""
+    """Built once, laid out as training does: what a method puts around a network leaves it as it is."""
     torch.manual_seed(0)
     labels = CITYSCAPES_19 if architecture.task == "segmentation" else PACS_7
-    return architecture.build(labels, pretrained=False).to(device)
+    built = architecture.build(labels, pretrained=False).to(device)
+    return built.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
 
 @dataclass(frozen=True)
