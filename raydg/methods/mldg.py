@@ -1,8 +1,9 @@
 """Meta-learning domain generalisation: learn on some sources so that a step on them also helps the others."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any, ClassVar, Literal, Self, cast
 
 import torch
@@ -36,9 +37,10 @@ class MLDG(Method):
     **BatchNorm.** L_ds moves the running statistics, L_dg does not: its pass reads and writes a copy, as the published
     code's second network does.
 
-    **How the gradient is made.** It is complete before `losses` returns: each graph is freed as soon as it has been
-    used, and the loss carries the gradient with it (`with_gradient`). The second-order term is one Hessian-vector
-    product on the meta-train graph, so the meta-test graph is never kept beside it.
+    **How the gradient is made.** To autograd too the loss is the sum above. Its one backward goes through the meta-test
+    graph and reaches the look-ahead (`_LookAhead`) with ∇L_dg(θ'), to which that adds ∇L_ds(θ), computed before. In
+    first order the meta-train graph is freed before the meta-test one is made. In second order it stays, for one
+    Hessian-vector product, which then no longer finds the meta-test graph beside it.
     """
 
     inner_lr: float = 1e-3
@@ -96,36 +98,24 @@ class MLDG(Method):
         return tuple("meta-train" if source in meta_train else "meta-test" for source in range(num_sources))
 
     def losses(self, network: nn.Module, episode: Episode) -> dict[str, Tensor]:
-        # Attention's fast kernels have no second derivative.
-        with sdpa_kernel(SDPBackend.MATH) if self.second_order else nullcontext():
-            return self._losses(network, episode)
-
-    def _losses(self, network: nn.Module, episode: Episode) -> dict[str, Tensor]:
         parameters = {name: p for name, p in network.named_parameters() if p.requires_grad}
         theta = list(parameters.values())
 
-        terms = self.meta_train(network, episode)
+        # Attention's fast kernels have no second derivative.
+        with sdpa_kernel(SDPBackend.MATH) if self.second_order else nullcontext():
+            terms = self.meta_train(network, episode)
         meta_train_loss = terms["meta_train_loss"]
         g = torch.autograd.grad(meta_train_loss, theta, create_graph=self.second_order, materialize_grads=True)
-
-        inner_lr = self.step_of(episode)
-        with torch.no_grad():
-            fast = {n: (p - inner_lr * g_p).requires_grad_() for (n, p), g_p in zip(parameters.items(), g, strict=True)}
-            copied_buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
         terms = {name: term.detach() for name, term in terms.items()}
-        state = fast | copied_buffers
-        meta_test_loss = look_ahead(network, state, lambda moved: self.meta_test(moved, episode, terms))
-        weighed = self.meta_test_weight * meta_test_loss  # weighed before, its gradient needs no pass of its own
-        v = torch.autograd.grad(weighed, list(fast.values()), materialize_grads=True)
 
-        if self.second_order:  # the transpose of dθ'/dθ = I - inner_lr H, applied to v
-            hessian_v = torch.autograd.grad(g, theta, grad_outputs=v, materialize_grads=True)
-            v = [v_p - inner_lr * h_p for v_p, h_p in zip(v, hessian_v, strict=True)]
-        total = [self.joined(name, g_p.detach(), v_p) for name, g_p, v_p in zip(parameters, g, v, strict=True)]
+        weighed = self.meta_train_weight * terms["meta_train_loss"]
+        weighed, *fast = _LookAhead.apply(self, self.step_of(episode), list(parameters), g, weighed, *theta)
+        copied_buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
+        state = dict(zip(parameters, fast, strict=True)) | copied_buffers
+        meta_test_loss = look_ahead(network, state, lambda moved: self.meta_test(moved, episode, terms))
 
         terms["meta_test_loss"] = meta_test_loss.detach()
-        value = self.meta_train_weight * terms["meta_train_loss"] + self.meta_test_weight * terms["meta_test_loss"]
-        terms["loss"] = with_gradient(value, theta, total)
+        terms["loss"] = weighed + self.meta_test_weight * meta_test_loss
         return {name: terms[name] for name in self.loss_names}
 
     def step_of(self, episode: Episode) -> float:
@@ -140,11 +130,12 @@ class MLDG(Method):
         """L_dg of the network that the look-ahead has moved, after what `meta_train` returned, without its graph."""
         return self.error(network, episode.of_role("meta-test"))
 
-    def joined(self, parameter: str, meta_train_gradient: Tensor, meta_test_gradient: Tensor) -> Tensor:
-        """The gradient of a parameter, given by name; that of L_dg comes with its weight."""
+    def joined(self, parameter: str, scale: Tensor, meta_train_gradient: Tensor, meta_test_gradient: Tensor) -> Tensor:
+        """The gradient of a parameter, given by name. That of L_dg comes with its weight; `scale` is what the loss has
+        been multiplied by after `losses`, which that of L_dg has in it too."""
         if not self.meta_train_weight:
             return meta_test_gradient
-        return torch.add(meta_test_gradient, meta_train_gradient, alpha=self.meta_train_weight)
+        return torch.addcmul(meta_test_gradient, meta_train_gradient, scale, value=self.meta_train_weight)
 
     def error(self, network: nn.Module, batch: Batch) -> Tensor:
         """Cross-entropy, with that of the auxiliary head where it has a weight."""
@@ -169,24 +160,26 @@ class _Applied(nn.Module):
         return function(self.network)
 
 
-def with_gradient(value: Tensor, parameters: Iterable[Tensor], gradients: Iterable[Tensor]) -> Tensor:
-    """A scalar of the given value whose backward hands each parameter the gradient given here, times what comes from
-    above.
+class _LookAhead(torch.autograd.Function):
+    """From θ to θ', and to L_ds with its weight, whose value and gradient g have been computed.
 
-    So a gradient that a forward has already computed passes through DistributedDataParallel, loss scaling and
-    accumulation like any other, and no graph has to be kept for it.
+    To autograd this is all that leads to θ. So DistributedDataParallel, loss scaling and accumulation see one ordinary
+    backward. The gradients are joined here, in one pass over the parameters.
     """
-    return _WithGradient.apply(value, *parameters, *gradients)
-
-
-class _WithGradient(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, value: Tensor, *parameters_and_gradients: Tensor) -> Tensor:
-        half = len(parameters_and_gradients) // 2
-        ctx.save_for_backward(*parameters_and_gradients[half:])
-        return value.clone()
 
     @staticmethod
-    def backward(ctx, grad_output: Tensor) -> tuple[Tensor | None, ...]:
-        gradients = ctx.saved_tensors
-        return (None, *(grad_output * gradient for gradient in gradients), *(None for _ in gradients))
+    def forward(
+        ctx, method: MLDG, step: float, names: Sequence[str], g: Sequence[Tensor], weighed: Tensor, *theta: Tensor
+    ) -> tuple[Tensor, ...]:
+        ctx.method, ctx.step, ctx.names = method, step, names
+        ctx.save_for_backward(*theta, *g)
+        return weighed.clone(), *(torch.sub(p, g_p.detach(), alpha=step) for p, g_p in zip(theta, g, strict=True))
+
+    @staticmethod
+    def backward(ctx, scale: Tensor, *v: Tensor) -> tuple[Tensor | None, ...]:
+        theta, g = ctx.saved_tensors[: len(v)], ctx.saved_tensors[len(v) :]
+        if ctx.method.second_order:  # the transpose of dθ'/dθ = I - step H, applied to v
+            hessian_v = torch.autograd.grad(g, theta, grad_outputs=v, materialize_grads=True)
+            v = tuple(torch.sub(v_p, h_p, alpha=ctx.step) for v_p, h_p in zip(v, hessian_v, strict=True))
+        joined = map(ctx.method.joined, ctx.names, repeat(scale), (g_p.detach() for g_p in g), v)
+        return None, None, None, None, None, *joined

@@ -265,10 +265,10 @@ class PinTheMemory(MLDG):
         memory = meta_train["memory"] if self.rewrite == "off" else self.rewritten(model, episode.of_role("meta-train"))
         return self.weighed(self.read_terms(self.read(model, test, memory), test))
 
-    def joined(self, parameter: str, meta_train_gradient: Tensor, meta_test_gradient: Tensor) -> Tensor:
+    def joined(self, parameter: str, scale: Tensor, meta_train_gradient: Tensor, meta_test_gradient: Tensor) -> Tensor:
         if parameter.startswith("classifier.") and self.memory and self.classifier_steps_with == "inner lr":
-            return meta_train_gradient  # Eq. 9 is all that moves G
-        return super().joined(parameter, meta_train_gradient, meta_test_gradient)
+            return scale * meta_train_gradient  # Eq. 9 is all that moves G
+        return super().joined(parameter, scale, meta_train_gradient, meta_test_gradient)
 
     @torch.no_grad()
     def after_step(self, model: Network | Extended, episodes: Sequence[Episode], total: Total) -> None:
