@@ -259,12 +259,12 @@ def test_structured_values_are_text() -> None:
     experiment = replace(META, adaptations=(SegTTT(),))
     given = {
         "SegTTT.views": "Views(scales=(1.0,), grey=False)",
-        "SegTTT.layers": '["layer4", "decoder"]',
+        "SegTTT.layers": '["block3", "decoder"]',
         "SegTTT.norm": "TargetNorm(batch_size=1)",
     }
     (adapted,) = applied(experiment, given).adaptations
     assert adapted == SegTTT(
-        views=Views((1.0,), grey=False), layers=("layer4", "decoder"), norm=TargetNorm(batch_size=1)
+        views=Views((1.0,), grey=False), layers=("block3", "decoder"), norm=TargetNorm(batch_size=1)
     )
     with pytest.raises(ValueError, match=r"adaptations.0.views: .*no field 'scale'; perhaps you meant 'scales'"):
         override(experiment, "SegTTT.views", "Views(scale=(1.0,))")
