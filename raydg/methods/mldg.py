@@ -9,10 +9,10 @@ from typing import Any, ClassVar, Literal, Self, cast
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from raydg.methods.auxiliary import cross_entropies
 from raydg.methods.method import Method
+from raydg.methods.twice import differentiable_twice
 from raydg.models import Network
 from raydg.seeds import generator
 from raydg.types import Batch, Episode, Role
@@ -101,8 +101,7 @@ class MLDG(Method):
         parameters = {name: p for name, p in network.named_parameters() if p.requires_grad}
         theta = list(parameters.values())
 
-        # Attention's fast kernels have no second derivative.
-        with sdpa_kernel(SDPBackend.MATH) if self.second_order else nullcontext():
+        with differentiable_twice() if self.second_order else nullcontext():
             terms = self.meta_train(network, episode)
         meta_train_loss = terms["meta_train_loss"]
         g = torch.autograd.grad(meta_train_loss, theta, create_graph=self.second_order, materialize_grads=True)
