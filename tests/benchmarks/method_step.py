@@ -21,14 +21,16 @@ fast weights from it and adds the meta-test gradient. Pin the Memory (train.py:4
 two are only there to write the memory, and two backwards; without its anomaly mode, and with its loop over classes
 written as one matrix product. "Naive" second order: one graph through the look-ahead, differentiated at once.
 
-**Measured** with `--crop 128` on one thread of a two-core Xeon at 2.5 GHz beside one other process, torch 2.15, in
-float32, medians of 3 rounds. Pin the Memory's reference took 0.94 (0.88 to 0.99 over the rounds) of the published
-passes, the paper's first order 0.94, beside an ERM step with the auxiliary head 1.64; second order 3.76. MLDG took
-1.39 ERM steps in first order, 1.02 of the published routine, and 3.64 in second, 1.08 of the naive one. On so small a
-crop passes over the 45 million parameters weigh: joining, handing on and laying out the gradients takes 80 ms for
-ResNet-50's 26 million, where accumulating them as the published routines do takes 52. Classifiers (`--task
-classification --crop 224`, 6 images): MLDG 1.11 ERM steps at 0.76 of the memory, second order 5.55 at 1.94, DMG 1.10,
-Multi-Headed 1.06; Pred-Ens of 3 masks 2.09 predictions, its FLOPs being 2.11.
+**Measured** with `--crop 128` on one thread of an AVX2 EPYC, torch 2.15, in float32, medians, on two cores that many
+others shared: single ratios are 5 to 15 % off. MLDG took 1.22 ERM steps in first order, 0.96 to 1.03 of the published
+routine, and 2.62 in second, 0.90 of the naive one. Pin the Memory's reference took 0.97 (0.86 to 1.02 over 3 rounds) of
+the published passes. What differs in first order is passes over the 40 million parameters: 95 ms of a step of 3 s, of
+the published routine's 119. Memory with `--crop 256`, 4 images: first order 0.98 of ERM's and 0.65 of the published
+routine's, second 1.88 of ERM's and 0.94 of the naive one's.
+
+Classifiers (`--task classification --crop 224`, 6 images) were measured earlier, on a Xeon, when the second order still
+used torch's second derivative of BatchNorm: MLDG 1.11 ERM steps at 0.76 of the memory, second order 5.55 at 1.94, DMG
+1.10, Multi-Headed 1.06; Pred-Ens of 3 masks 2.09 predictions, its FLOPs being 2.11.
 """
 
 import argparse
