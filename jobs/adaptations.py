@@ -25,9 +25,9 @@ to compare with.
 
 What to expect: ERM on night (30 images), mIoU in percent, mean ± standard error of three seeds: t-BN 12.6 ± 0.5, TN
 16.2 ± 0.5, AdaBN 16.3 ± 0.6, IaBN 15.3 ± 0.4, TTA 11.5 ± 0.2, Seg-TTT 14.6 ± 0.4, Tent 15.3 ± 0.4; ECE falls from 10.2
-(t-BN) to 3.2 (IaBN). So IaBN beats t-BN, as in the paper; TTA does not beat IaBN, for half of 128 x 256 leaves a
-network of stride 16 little to see, and Seg-TTT beats TTA but not IaBN. The sources choose an instance weight of 0 or
-0.1 and so throw the gain away. MLDG is a point below ERM nearly everywhere (two seeds).
+(t-BN) to 3.2 (IaBN). So IaBN beats t-BN, as in the paper; TTA does not beat IaBN (half of 128 x 256 may
+leave a network of stride 16 too little to see), and Seg-TTT beats TTA but not IaBN. The sources choose an instance
+weight of 0 or 0.1 and so throw the gain away. MLDG is half a point to a point below ERM in each of these (two seeds).
 """
 
 from raydg.adaptation import TTA, AdaBN, Choice, IaBN, SegTTT, TargetNorm, Tent, TrainBN, Views

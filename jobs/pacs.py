@@ -22,9 +22,11 @@ is not distinguishable (+1.7, -1.9 to +5.8).
 What to expect, on a subset of 60 images per class and domain, one seed, two workers, in percent on art painting /
 cartoon / photo / sketch: ERM at 224 px 67.6 / 65.2 / 82.9 / 64.3 (mean 70.0; at 120 steps 71.1), MLDG at 128 px 52.4 /
 62.9 / 70.5 / 63.6 (mean 62.3). After 120 steps at 128 px, seed 0, in one process: ERM 54.5 / 63.8 / 78.6 / 61.2 (mean
-64.5), MLDG 46.4 / 58.8 / 68.3 / 63.6 (59.3), DMG 59.8 / 66.7 / 74.8 / 59.0 (65.1). Without jitter and greyscale ERM
-gave 68.6 on cartoon and 57.9 on sketch. The full PACS has six times as many images: give it more steps
-(`--Stage.steps`). These are no paper's numbers: none of the five trains SqueezeNet.
+64.5), MLDG 46.4 / 58.8 / 68.3 / 63.6 (59.3), DMG 59.8 / 66.7 / 74.8 / 59.0 (65.1). The first two on another machine,
+which rounds otherwise: ERM 54.8 / 63.3 / 80.2 / 62.9 (65.3), MLDG 48.8 / 59.5 / 66.0 / 60.5 (58.7); so three points
+between two runs say little. Without jitter and greyscale ERM gave 68.6 on cartoon and 57.9 on sketch. The full PACS has
+six times as many images: give it more steps (`--Stage.steps`). These are no paper's numbers: none of the five trains
+SqueezeNet.
 """
 
 from raydg.augmentation import Augmentation, ColorJitter, Grayscale, HorizontalFlip, RandomResizedCrop

@@ -1,7 +1,10 @@
 """A small prepared street world that every test may read, and an experiment on it that takes a second."""
 
 import io
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
@@ -56,6 +59,34 @@ def experiment() -> Experiment:
         validate_every=2,
         reduction="exact",
     )
+
+
+HOLD = """
+import sys
+from pathlib import Path
+from raydg.locking import held
+with held(Path(sys.argv[1])):
+    print("held", flush=True)
+    input()
+"""
+
+
+@pytest.fixture
+def another_process() -> Callable[[Path], AbstractContextManager[subprocess.Popen[str]]]:
+    """Starts a process that holds a file (`raydg.locking`) until it is killed by SIGKILL, at the latest at the end of
+    the block."""
+
+    @contextmanager
+    def holding(path: Path) -> Iterator[subprocess.Popen[str]]:
+        program = [sys.executable, "-c", HOLD, str(path)]
+        with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None and process.stdout.readline() == "held\n"
+            try:
+                yield process
+            finally:
+                process.kill()
+
+    return holding
 
 
 @pytest.fixture

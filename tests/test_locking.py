@@ -6,39 +6,19 @@ import logging
 import os
 import socket
 import subprocess
-import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
 from raydg.locking import held
 
-HOLD = """
-import sys
-from pathlib import Path
-from raydg.locking import held
-with held(Path(sys.argv[1])):
-    print("held", flush=True)
-    input()
-"""
 
-
-@contextmanager
-def another_process(path: Path) -> Iterator[subprocess.Popen[str]]:
-    """One that holds the file until it is killed."""
-    program = [sys.executable, "-c", HOLD, str(path)]
-    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None and process.stdout.readline() == "held\n"
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
-def test_a_second_process_is_refused_and_told_which_holds_it_until_that_is_killed(tmp_path: Path) -> None:
+def test_a_second_process_is_refused_and_told_which_holds_it_until_that_is_killed(
+    tmp_path: Path, another_process: Callable[[Path], AbstractContextManager[subprocess.Popen[str]]]
+) -> None:
     path = tmp_path / "run" / "lock"
     with another_process(path) as process:
         said = rf"run is being written by process {process.pid} on {socket.gethostname()}: wait .* or stop it"

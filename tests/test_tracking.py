@@ -5,9 +5,10 @@ import json
 import logging
 import re
 import subprocess
-import sys
 import threading
 from collections import Counter
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
@@ -320,19 +321,21 @@ def test_a_dead_server_is_a_warning_and_its_record_is_sent_later(
 def test_an_outage_is_told_once_and_when_it_is_over(
     store: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tracker, path, down = tracker_of(study_of("outage"), store), tmp_path / "table.md", True
+    tracker, path = tracker_of(study_of("outage"), store), tmp_path / "table.md"
     path.write_text("a table")
-    real = MlflowClient.log_artifact
+    real, answers = MlflowClient.log_artifact, [False, False, False, True, True, False, False]
+    left = iter(answers)
 
     def flaky(client: MlflowClient, run: str, local_path: str) -> None:
-        if down:
+        if not next(left):
             raise MlflowException("connection refused\nand a traceback")
         real(client, run, local_path)
 
     monkeypatch.setattr(MlflowClient, "log_artifact", flaky)
     with caplog.at_level(logging.WARNING, "raydg.tracking"):
-        for down in (True, True, True, False, False, True, True):  # noqa: B007, flaky reads it
+        for _ in answers:
             tracker.log_file(None, path)
+    assert next(left, None) is None, "a file was not sent once a time"
     told = [record.getMessage().removeprefix(f"MLflow at {tracker.uri}: ") for record in caplog.records]
     lost = "table.md cannot be recorded: connection refused"
     assert told == [lost, "table.md can be recorded again", lost]
@@ -388,17 +391,9 @@ def test_requests_hold_whole_steps_and_no_more_than_mlflow_takes(
     assert not any(a & b for a, b in itertools.combinations(of_request, 2))
 
 
-FIRST = """
-import sys
-from pathlib import Path
-from raydg.locking import held
-with held(Path(sys.argv[1])):
-    print("held", flush=True)
-    input()
-"""
-
-
-def test_who_opens_a_sqlite_store_second_waits_until_its_tables_are_made(store: Path) -> None:
+def test_who_opens_a_sqlite_store_second_waits_until_its_tables_are_made(
+    store: Path, another_process: Callable[[Path], AbstractContextManager[subprocess.Popen[str]]]
+) -> None:
     """MLflow makes them in several steps: a second process that begins meanwhile fails on one that is there already."""
     study, opened = study_of("second"), threading.Event()
     tracker = tracker_of(study, store)
@@ -407,9 +402,7 @@ def test_who_opens_a_sqlite_store_second_waits_until_its_tables_are_made(store: 
         tracker.run_of(None)
         opened.set()
 
-    program = [sys.executable, "-c", FIRST, str(store / "mlflow.db.lock")]
-    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as first:
-        assert first.stdout is not None and first.stdout.readline() == "held\n"
+    with another_process(store / "mlflow.db.lock") as first:
         second = threading.Thread(target=open_it)
         second.start()
         assert not opened.wait(0.2)

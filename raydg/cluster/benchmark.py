@@ -317,8 +317,7 @@ class _Work:
             remarks = (
                 one_by_one.remarks(of, self.resources) if of else one_by_one.remarks_on_choices(own, self.resources)
             )
-            for name in sorted(self.grown):
-                remarks = {**remarks, name: (*remarks.get(name, ()), f"{name}: {benchmark.GROWN}")}
+            remarks |= {n: (*remarks.get(n, ()), f"{n}: {benchmark.GROWN}") for n in sorted(self.grown)}
             folders = {experiment: self.folder(setting) for experiment, setting in chosen.items()}
             against = one_by_one.baseline(baseline, self.resources, folders.__getitem__, of)
             title = f"{self.study.name}, {rule}" if rule else self.study.name
