@@ -20,7 +20,7 @@ at all.
         validation.jsonl                 scores on the sources' validation splits and the development domain
 
 An ensemble of such runs has a folder beside theirs, with targets.jsonl and records, and members.json, the folders and
-steps of its members. See raydg.cluster.evaluate.
+steps of its members. See raydg.judging.ways.
 """
 
 import json
@@ -41,6 +41,7 @@ from raydg.experiment import Experiment
 from raydg.licence import Licence
 from raydg.methods import Extended, Inference, Method
 from raydg.models import Network
+from raydg.selection import Selected, select
 from raydg.values import decode, encode
 
 Model = TypeVar("Model", bound=nn.Module)
@@ -126,6 +127,22 @@ class RunFolder:
         """The folder that an experiment's training belongs in; experiments that train alike share it."""
         folder = f"{experiment.name}-s{experiment.seed}-{experiment.training_fingerprint()[:10]}"
         return cls(Path(runs) / folder.replace(" ", "-"))
+
+    @classmethod
+    def of_trained(cls, experiment: Experiment, runs: str | Path) -> "RunFolder":
+        """The folder of a training that has come to its end.
+
+        Raises:
+            ValueError: it has not.
+        """
+        folder = cls.of(experiment, runs)
+        if not folder.is_complete(experiment):
+            done = max((checkpoint.step for checkpoint in folder.checkpoints()), default=0)
+            raise ValueError(
+                f"{experiment.name!r} with seed {experiment.seed} is trained to step {done} of {experiment.steps}: "
+                "run `train` first."
+            )
+        return folder
 
     def open(self, experiment: Experiment) -> "RunFolder":
         """Create the folder, or check that the one there belongs to the same training.
@@ -244,6 +261,15 @@ class RunFolder:
     def validation_rows(self, experiment: Experiment) -> list[Row]:
         """Validation scores of all results that are kept."""
         return [row for checkpoint in self.results(experiment) for row in checkpoint.rows()]
+
+    def selected(self, experiment: Experiment) -> Selected:
+        """The checkpoint that the experiment's rule selects from those that were validated.
+
+        Raises:
+            ValueError: none was, or none by that rule.
+        """
+        rows, task = self.validation_rows(experiment), experiment.label_space.task
+        return select(rows, experiment.selection, task, classes=experiment.scored_ids)
 
 
 def write_whole(path: Path, text: str) -> None:

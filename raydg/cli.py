@@ -422,11 +422,10 @@ def report(
 ) -> None:
     """Write the page of a study; see raydg.page. Ray is not started."""
     from raydg import page
-    from raydg.cluster.study import SCORES
 
     _require_device(device)
     folder, path = Path(study), Path(out) if out else Path(study) / "report.html"
-    evidence = page.gather(folder, data, SCORES)
+    evidence = page.gather(folder, data)
     if analysis:
         page.analyse(evidence, data, device, watch=print)
     page.write(evidence, path, pictures, embedding, device, watch=print)
@@ -443,16 +442,15 @@ def register(name: str, data: str, **way: Any) -> None:
     from contextlib import ExitStack
 
     from raydg import registering, tracking
-    from raydg.cluster.study import SCORES
 
     location = way["checkpoint"]
     with ExitStack() as stack:
         if registering.is_study(location):
-            chosen = registering.of_study(location, data, SCORES)
+            chosen = registering.of_study(location, data)
         else:
             checkpoint = stack.enter_context(_checkpoint(way))
             by_rule = checkpoint.path != Path(location).absolute()
-            chosen = registering.of_checkpoint(checkpoint, data, SCORES, by_rule)
+            chosen = registering.of_checkpoint(checkpoint, data, by_rule)
         predictor = _predictor(chosen.checkpoint, way, "cpu")
         uri = way["tracking_uri"] or registering.store_beside(chosen.checkpoint)
         version = tracking.register(predictor, name, chosen.card(predictor), chosen.experiment, uri)

@@ -205,7 +205,7 @@ def oracle(study: Study, resources: Resources, console: Console) -> None:
 
 def table(study: Study, resources: Resources, console: Console, options: report.Options) -> None:
     """Print the table of what has been scored, and write it as Markdown, LaTeX and CSV."""
-    from raydg.cluster.study import show_table
+    from raydg.judging.show import show_table
 
     show_table(study, resources, console, options)
 

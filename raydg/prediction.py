@@ -30,7 +30,6 @@ from raydg.methods.averaged import WithAverage
 from raydg.methods.masked import Masked
 from raydg.methods.memory import Remembering
 from raydg.scoring import PIXELS_AT_ONCE
-from raydg.selection import select
 from raydg.storage import Place
 from raydg.values import decode, encode
 
@@ -66,13 +65,11 @@ def find_checkpoint(location: str | Path) -> Checkpoint:
         raise ValueError(f"{path} has no checkpoint yet: wait for its first, or train it.")
     described = path / "experiment.json"
     experiment = decode(Experiment, json.loads(described.read_text())) if described.is_file() else kept[-1].experiment
-    rows = folder.validation_rows(experiment)
-    if not rows:
+    if not folder.validation_rows(experiment):
         raise ValueError(
             f"{path} has no validated checkpoint of its last stage to select: give one, {kept[-1].path} being the last."
         )
-    chosen = select(rows, experiment.selection, experiment.label_space.task, classes=experiment.scored_ids)
-    return folder.checkpoint_at(chosen.step)
+    return folder.checkpoint_at(folder.selected(experiment).step)
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,13 @@ from raydg import report
 from raydg.adaptation import Adaptation
 from raydg.checkpoint import Checkpoint, RunFolder
 from raydg.experiment import Experiment
+from raydg.judging.read import choices, selected_rows
 from raydg.licence import commercial_use
 from raydg.overview import code
-from raydg.page.evidence import STUDY, Judged, Scores, gather
+from raydg.page.evidence import STUDY, Judged, gather
 from raydg.prediction import ImagePredictor
 from raydg.resources import Resources
-from raydg.selection import Selected, select
+from raydg.selection import Selected
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ def _came_to(judged: Judged, label: str, adaptation: Adaptation) -> bool:
     return any(each == adaptation and each.label == judged.chosen[label].adaptation for each in candidates)
 
 
-def of_study(folder: str | Path, data: str, scores: Scores) -> Candidate:
+def of_study(folder: str | Path, data: str) -> Candidate:
     """The checkpoint of a study with the best selection score.
 
     Experiments without a checkpoint are left out.
@@ -118,7 +119,7 @@ def of_study(folder: str | Path, data: str, scores: Scores) -> Candidate:
         ValueError: none is trained, or scores do not compare: other sources, classes or rules, or the rule "last",
             which has none.
     """
-    evidence = gather(Path(folder), data, scores)
+    evidence = gather(Path(folder), data)
     trained = [judged for judged in evidence.judged if judged.folder.validation_rows(judged.experiment)]
     if not trained:
         raise ValueError(f"No experiment of {folder} has a validated checkpoint: run `train` first.")
@@ -128,7 +129,7 @@ def of_study(folder: str | Path, data: str, scores: Scores) -> Candidate:
             f"The selection scores of {folder} do not compare, for its experiments differ in sources, classes or "
             f"selection rule. Register one of its runs:\n{folders}"
         )
-    chosen = [(judged, _selected(judged.experiment, judged.folder)) for judged in trained]
+    chosen = [(judged, judged.folder.selected(judged.experiment)) for judged in trained]
     if len(chosen) > 1 and chosen[0][1].score is None:
         raise ValueError(
             f"The experiments of {folder} select by 'last', which has no score to compare: register one of its runs."
@@ -139,21 +140,20 @@ def of_study(folder: str | Path, data: str, scores: Scores) -> Candidate:
     return Candidate(checkpoint, best.experiment, tuple(alike), selected, len(trained))
 
 
-def of_checkpoint(checkpoint: Checkpoint, data: str, scores: Scores, chosen: bool) -> Candidate:
+def of_checkpoint(checkpoint: Checkpoint, data: str, chosen: bool) -> Candidate:
     """A checkpoint, with what its run's folder says of it.
 
     Args:
         checkpoint: of a run, or of one that is elsewhere.
         data: folder of the prepared domains.
-        scores: as in `gather`.
         chosen: whether the run's rule chose it.
     """
     experiment, folder = checkpoint.experiment, RunFolder(checkpoint.path.parents[1])
     if not folder.metrics.is_file() and not folder.targets.is_file():
         return Candidate(checkpoint, experiment, (), None)
     resources = Resources(data=data, runs=str(folder.path.parent)).resolved()
-    judged = Judged(experiment, folder, tuple(scores.rows(experiment, resources)), scores.chosen(experiment, resources))
-    return Candidate(checkpoint, experiment, (judged,), _selected(experiment, folder) if chosen else None)
+    judged = Judged(experiment, folder, tuple(selected_rows(experiment, resources)), choices(experiment, resources))
+    return Candidate(checkpoint, experiment, (judged,), folder.selected(experiment) if chosen else None)
 
 
 def is_study(location: str) -> bool:
@@ -173,8 +173,3 @@ def _judges_by(experiment: Experiment) -> tuple:
         experiment.development if experiment.selection == "development" else tuple(sorted(set(experiment.sources)))
     )
     return experiment.selection, judge, experiment.label_space, experiment.scored_classes, experiment.evaluation_size
-
-
-def _selected(experiment: Experiment, folder: RunFolder) -> Selected:
-    rows = folder.validation_rows(experiment)
-    return select(rows, experiment.selection, experiment.label_space.task, classes=experiment.scored_ids)

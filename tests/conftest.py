@@ -121,7 +121,7 @@ def evaluated(prepared: str, experiment: Experiment, tmp_path_factory: pytest.Te
     """Folder of a study of two trainings, one with a name that HTML must not see, trained and evaluated."""
     # Only here: tests that need no study shall not wait for Ray to be imported.
     from raydg.cluster.evaluate import evaluate
-    from raydg.cluster.study import show_table
+    from raydg.judging.show import show_table
 
     resources = Resources(workers=0, data=prepared, runs=str(tmp_path_factory.mktemp("evaluated")))
     slow = replace(experiment, name="slow", stages=(replace(experiment.stages[0], optimizer=SGD(0.01)),))

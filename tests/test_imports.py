@@ -106,7 +106,9 @@ import raydg.domains.catalogue, raydg.domains.street_world, raydg.domains.object
 import raydg.shards, raydg.evaluation, raydg.selection, raydg.experiment, raydg.resources
 import raydg.assembly, raydg.scoring, raydg.checkpoint, raydg.loop, raydg.report, raydg.job
 import raydg.frames, raydg.products, raydg.prediction, raydg.exported, raydg.spelling, raydg.submission
-import raydg.analysis, raydg.charts, raydg.page, raydg.registering
+import raydg.analysis, raydg.charts, raydg.page, raydg.registering, raydg.drawing
+import raydg.judging.ways, raydg.judging.questions, raydg.judging.answers, raydg.judging.scorer
+import raydg.judging.read, raydg.judging.show
 """)
 
 

@@ -43,8 +43,11 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> Runs:
     stand_in: Any = ModuleType("raydg.cluster.study")
     stand_in.train_study = lambda study, resources, console: seen.append(("train", study, resources))
     stand_in.evaluate_study = lambda study, resources, console: seen.append(("evaluate", study, resources))
-    stand_in.show_table = lambda study, resources, console, options: seen.append(("table", study, resources))
     monkeypatch.setitem(sys.modules, "raydg.cluster.study", stand_in)
+    monkeypatch.setattr(
+        "raydg.judging.show.show_table",
+        lambda study, resources, console, options: seen.append(("table", study, resources)),
+    )
     return seen
 
 

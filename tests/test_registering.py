@@ -13,8 +13,8 @@ from raydg import registering, tracking
 from raydg.adaptation import TTA, Choice, IaBN
 from raydg.checkpoint import RunFolder, write_whole
 from raydg.cluster.evaluate import evaluate
-from raydg.cluster.study import SCORES
 from raydg.experiment import Study
+from raydg.judging.read import selected_rows
 from raydg.page.evidence import gather
 from raydg.prediction import ImagePredictor
 from raydg.resources import Resources
@@ -38,10 +38,10 @@ def changed(evaluated: Path, study: Study, name: str) -> Path:
 
 
 def test_the_best_of_a_study_is_what_its_selection_scores_best(evaluated: Path, prepared: str) -> None:
-    found = registering.of_study(evaluated, prepared, SCORES)
+    found = registering.of_study(evaluated, prepared)
     assert found.selected and found.compared == 2
     scores = {}
-    for judged in gather(evaluated, prepared, SCORES).judged:
+    for judged in gather(evaluated, prepared).judged:
         for checkpoint in judged.folder.checkpoints():
             rows = [row for row in checkpoint.rows() if row.role == "source-validation"]
             scores[checkpoint.path] = np.mean([row.confusion.score("segmentation") for row in rows])
@@ -49,35 +49,36 @@ def test_the_best_of_a_study_is_what_its_selection_scores_best(evaluated: Path, 
     assert scores[found.checkpoint.path] == pytest.approx(max(scores.values()))
 
 
-def test_targets_decide_nothing(evaluated: Path, prepared: str) -> None:
-    plain = registering.of_study(evaluated, prepared, SCORES)
+def test_targets_decide_nothing(evaluated: Path, prepared: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = registering.of_study(evaluated, prepared)
 
     def perfect(experiment, resources):
         """The other experiment's target rows say that it never errs."""
-        rows = SCORES.rows(experiment, resources)
+        rows = selected_rows(experiment, resources)
         if experiment.name == plain.experiment.name:
             return rows
         everything = tuple(tuple(9 if i == j else 0 for j in range(19)) for i in range(19))
         return [row if row.role != "target" else replace(row, counts=everything) for row in rows]
 
-    assert registering.of_study(evaluated, prepared, replace(SCORES, rows=perfect)).checkpoint == plain.checkpoint
+    monkeypatch.setattr("raydg.page.evidence.selected_rows", perfect)
+    assert registering.of_study(evaluated, prepared).checkpoint == plain.checkpoint
 
 
 def test_scores_that_do_not_compare_are_not_compared(evaluated: Path, prepared: str, study: Study) -> None:
     last = replace(study, experiments=tuple(replace(e, selection="last") for e in study.experiments))
     with pytest.raises(ValueError, match="'last', which has no score"):
-        registering.of_study(changed(evaluated, last, "last"), prepared, SCORES)
+        registering.of_study(changed(evaluated, last, "last"), prepared)
     one, two = study.experiments
     classes = replace(study, experiments=(one, replace(two, scored_classes=("road", "sky"))))
     with pytest.raises(ValueError, match=r"(?s)do not compare.*slow, seed 0"):
-        registering.of_study(changed(evaluated, classes, "classes"), prepared, SCORES)
+        registering.of_study(changed(evaluated, classes, "classes"), prepared)
     untrained = replace(study, experiments=(replace(one, seed=7),))
     with pytest.raises(ValueError, match="run `train` first"):
-        registering.of_study(changed(evaluated, untrained, "untrained"), prepared, SCORES)
+        registering.of_study(changed(evaluated, untrained, "untrained"), prepared)
 
 
 def test_the_card_says_where_it_comes_from_and_what_it_is_worth(evaluated: Path, prepared: str) -> None:
-    found = registering.of_study(evaluated, prepared, SCORES)
+    found = registering.of_study(evaluated, prepared)
     card = found.card(ImagePredictor(found.checkpoint, IaBN(0.3)))
     row = next(row for row in found.judged[0].targets if row.adaptation == IaBN(0.3).label)
     assert f"{100 * row.confusion.mean_iou():.2f}" in card
@@ -103,7 +104,7 @@ def test_what_a_choice_came_to_has_the_score_of_the_choice(
     choosing = replace(study, experiments=tuple(replace(e, choices=(choice,)) for e in study.experiments))
     for each in choosing.experiments:
         evaluate(each, RunFolder.of(each, runs), Resources(workers=0, data=prepared, runs=str(runs)))
-    found = registering.of_study(changed(runs / study.name, choosing, "choosing"), prepared, SCORES)
+    found = registering.of_study(changed(runs / study.name, choosing, "choosing"), prepared)
     came_to = found.judged[0].chosen[choice.label].adaptation
     (other,) = (each for each in choice.candidates if each.label != came_to)
     card = found.card(ImagePredictor(found.checkpoint, choice.candidate(came_to)))
@@ -114,11 +115,11 @@ def test_what_a_choice_came_to_has_the_score_of_the_choice(
 
 
 def test_a_checkpoint_that_was_given_was_not_chosen(evaluated: Path, prepared: str, study: Study) -> None:
-    folder = registering.of_study(evaluated, prepared, SCORES).judged[0].folder
+    folder = registering.of_study(evaluated, prepared).judged[0].folder
     first = folder.checkpoints()[0]
-    chosen = registering.of_study(evaluated, prepared, SCORES).checkpoint
+    chosen = registering.of_study(evaluated, prepared).checkpoint
     other = first if first != chosen else folder.checkpoints()[-1]
-    found = registering.of_checkpoint(other, prepared, SCORES, chosen=False)
+    found = registering.of_checkpoint(other, prepared, chosen=False)
     card = found.card(ImagePredictor(other))
     assert "given, not chosen" in card and "This checkpoint was not scored on a target" in card
 
@@ -126,7 +127,7 @@ def test_a_checkpoint_that_was_given_was_not_chosen(evaluated: Path, prepared: s
 def test_a_registered_version_has_the_model_the_card_and_its_terms(
     evaluated: Path, prepared: str, tmp_path: Path
 ) -> None:
-    found = registering.of_study(evaluated, prepared, SCORES)
+    found = registering.of_study(evaluated, prepared)
     predictor = ImagePredictor(found.checkpoint, IaBN(0.3))
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     versions = [tracking.register(predictor, "street", found.card(predictor), found.experiment, uri) for _ in range(2)]

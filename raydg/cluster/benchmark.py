@@ -17,12 +17,13 @@ from raydg import benchmark, report
 from raydg.adaptation import TrainBN
 from raydg.benchmark import Choice, HeldOut, Options, Rule, Trial, choose, label
 from raydg.checkpoint import RunFolder, write_whole
-from raydg.cluster import study as one_by_one
 from raydg.cluster.evaluate import evaluate, evaluate_ensemble, score_targets
 from raydg.cluster.graph import Failed, Part, run_parts
 from raydg.cluster.train import train
 from raydg.evaluation import Row
 from raydg.experiment import Experiment, Study
+from raydg.judging import read
+from raydg.judging.show import SUFFIXES, show
 from raydg.locking import held
 from raydg.resources import Resources
 from raydg.selection import Selected
@@ -87,8 +88,8 @@ def run_benchmark(
             work.run(trials, options.concurrent)
         tables = work.tables(trials, shown.baseline)
         if tables:
-            one_by_one.show(tables, output / "benchmark", console, shown)
-            work.attach(output / f"benchmark{suffix}" for suffix in one_by_one.SUFFIXES.values())
+            show(tables, output / "benchmark", console, shown)
+            work.attach(output / f"benchmark{suffix}" for suffix in SUFFIXES.values())
     work.complain()
 
 
@@ -314,15 +315,13 @@ class _Work:
             scored += [(t.joint, t.rows) for t in self.together.values() if rule in (None, t.joint.selection)]
             # Seeds with settings of their own make no study.
             of = replace(self.study, experiments=tuple(own)) if own and most == 1 else None
-            remarks = (
-                one_by_one.remarks(of, self.resources) if of else one_by_one.remarks_on_choices(own, self.resources)
-            )
-            remarks |= {n: (*remarks.get(n, ()), f"{n}: {benchmark.GROWN}") for n in sorted(self.grown)}
+            said = read.remarks(of, self.resources) if of else read.remarks_on_choices(own, self.resources)
+            said |= {n: (*said.get(n, ()), f"{n}: {benchmark.GROWN}") for n in sorted(self.grown)}
             folders = {experiment: self.folder(setting) for experiment, setting in chosen.items()}
-            against = one_by_one.baseline(baseline, self.resources, folders.__getitem__, of)
+            against = read.baseline(baseline, self.resources, folders.__getitem__, of)
             title = f"{self.study.name}, {rule}" if rule else self.study.name
             text = f"{benchmark.RULES[rule]}{among}" if rule else None
-            made += report.tables(title, scored, text, remarks, against)
+            made += report.tables(title, scored, text, said, against)
         return made
 
     def complain(self) -> None:

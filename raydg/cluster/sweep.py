@@ -34,7 +34,6 @@ from raydg import trials
 from raydg.checkpoint import RunFolder, write_whole
 from raydg.cluster import session
 from raydg.cluster.selecting import selection_rows
-from raydg.cluster.study import trained
 from raydg.cluster.train import train
 from raydg.errors import MENDABLE
 from raydg.evaluation import Row, RowRole
@@ -71,7 +70,7 @@ def sweep_study(
     sweep = spaces.planned(study, search, space_files)
     if not sweep.objective.trains and sweep.objective.criterion != "leave-one-out":
         for fold in sweep.folds:
-            trained(fold, resources)
+            RunFolder.of_trained(fold, resources.runs)
     description = _description(sweep, search)
     path = Path(resources.runs) / study.name / f"sweep-{fingerprint(description)[:10]}"
     ledger = Ledger(path)

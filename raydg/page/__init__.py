@@ -6,11 +6,11 @@ from pathlib import Path
 from raydg import analysis
 from raydg.checkpoint import write_whole
 from raydg.page import sections
-from raydg.page.evidence import Evidence, Scores, gather
+from raydg.page.evidence import Evidence, gather
 from raydg.page.page import page
 from raydg.page.sections import Section
 
-__all__ = ["Evidence", "Scores", "analyse", "gather", "write"]
+__all__ = ["Evidence", "analyse", "gather", "write"]
 
 
 def write(

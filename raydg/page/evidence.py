@@ -15,6 +15,7 @@ from raydg.charts import Trial
 from raydg.checkpoint import Checkpoint, RunFolder, read_metrics, read_rows
 from raydg.evaluation import Row
 from raydg.experiment import Experiment, Study
+from raydg.judging.read import choices, remarks, rows_of_ensembles, selected_rows
 from raydg.licence import Licence
 from raydg.records import Record
 from raydg.report import Table, tables
@@ -24,20 +25,6 @@ from raydg.shards import PreparedDomain
 from raydg.values import decode
 
 STUDY, TRIALS = "study.json", "trials.json"
-
-
-@dataclass(frozen=True)
-class Scores:
-    """How the scores of a study are read, as its tables show them."""
-
-    rows: Callable[[Experiment, Resources], Sequence[Row]]
-    """Of the checkpoint that an experiment's rule selects; none where nothing is scored."""
-    chosen: Callable[[Experiment, Resources], Mapping[str, Chosen]]
-    """What an experiment's choices came to, by their labels."""
-    ensembles: Callable[[Study, Resources], Sequence[tuple[Experiment, Sequence[Row]]]]
-    """Every ensemble, as an experiment that is called so, with its rows."""
-    remarks: Callable[[Study, Resources], Mapping[str, Sequence[str]]]
-    """What tables must say of experiments and ensembles, by what these are called."""
 
 
 @dataclass(frozen=True)
@@ -259,7 +246,7 @@ def mean_over_seeds(found: Sequence[tuple[Judged, Row]], value: Callable[[Judged
     return np.mean([np.mean(values, axis=0) for values in by_seed.values()], axis=0)
 
 
-def gather(folder: Path, data: str, scores: Scores) -> Evidence:
+def gather(folder: Path, data: str) -> Evidence:
     """Read what `<runs>/<study>` and the folders of its runs hold.
 
     Raises:
@@ -281,13 +268,13 @@ def gather(folder: Path, data: str, scores: Scores) -> Evidence:
         raise ValueError(f"{described} cannot be read: {error} Write it again with `table` of its job.") from None
     resources = Resources(data=data, runs=str(folder.parent)).resolved()
     judged = tuple(
-        Judged(e, RunFolder.of(e, resources.runs), tuple(scores.rows(e, resources)), scores.chosen(e, resources))
+        Judged(e, RunFolder.of(e, resources.runs), tuple(selected_rows(e, resources)), choices(e, resources))
         for e in study.experiments
     )
-    ensembles = tuple((joint, tuple(rows)) for joint, rows in scores.ensembles(study, resources))
+    ensembles = tuple((joint, tuple(rows)) for joint, rows in rows_of_ensembles(study, resources))
     scored = [*((each.experiment, each.rows) for each in judged), *ensembles]
     some = any(rows for _, rows in scored)
-    made = tables(study.name, scored, remarks=scores.remarks(study, resources)) if some else ()
+    made = tables(study.name, scored, remarks=remarks(study, resources)) if some else ()
     domains = {}
     for experiment in study.experiments:
         for name in (*experiment.sources, *experiment.targets):

@@ -10,8 +10,8 @@ from rich.table import Table
 from raydg.checkpoint import RunFolder, read_metrics, write_whole
 from raydg.experiment import Experiment, Study
 from raydg.job import main
+from raydg.judging.read import selected_rows
 from raydg.resources import Resources
-from raydg.selection import select
 from raydg.studies import listing
 from raydg.studies.cell import NamedStudy
 from raydg.studies.printed import numbers
@@ -78,14 +78,12 @@ def commands(named: NamedStudy) -> Mapping[str, Command]:
 
 def on_disk(resources: Resources) -> Found:
     """What runs have left behind."""
-    from raydg.cluster.study import selected_rows
 
     def measurements(experiment: Experiment) -> dict[str, float]:
         folder = RunFolder.of(experiment, resources.runs)
-        rows = folder.validation_rows(experiment)
-        if not rows:
+        if not folder.validation_rows(experiment):
             return {}
-        step = select(rows, experiment.selection, experiment.label_space.task, classes=experiment.scored_ids).step
+        step = folder.selected(experiment).step
         # The line of the step that led to the checkpoint: losses, and what the method measured.
         return {
             key: number

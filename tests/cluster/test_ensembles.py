@@ -14,17 +14,17 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from raydg import loop, scoring
+from raydg import drawing, loop, scoring
 from raydg.adaptation import Adaptation, Choice, IaBN, Predictor, TrainBN
 from raydg.calibration import Calibration
 from raydg.checkpoint import RunFolder, read_rows
-from raydg.cluster import drawing
 from raydg.cluster import study as studies
-from raydg.cluster.drawing import draw_reliability, draw_target
-from raydg.cluster.evaluate import decide, decided, evaluate, evaluate_ensemble, score_selecting, selection
-from raydg.cluster.study import baseline, choices, remarks, scored_rows, selected_rows, show_table
+from raydg.cluster.evaluate import decide, evaluate, evaluate_ensemble, score_selecting
+from raydg.drawing import draw_reliability, draw_target
 from raydg.evaluation import Confusion, Row
 from raydg.experiment import Ensemble, Experiment, Study
+from raydg.judging.read import baseline, choices, decided, remarks, scored_rows, selected_rows
+from raydg.judging.show import show_table
 from raydg.page.evidence import Judged
 from raydg.pictures import picture_grid
 from raydg.progress import Scored
@@ -189,7 +189,7 @@ def test_a_choice_is_made_with_the_selected_checkpoint(judged, resources, prepar
     assert len(set(means)) == 3
     best = means.index(max(means))
     told: list[Scored] = []
-    found = decide(choosing, folder, selection(choosing, folder), resources, told.append)[choice.label]
+    found = decide(choosing, folder, folder.selected(choosing), resources, told.append)[choice.label]
     assert (found.adaptation, found.step, found.rule) == (WEIGHTS[best].label, BEST[0], "source-validation")
     assert found.score == pytest.approx(means[best])
     assert (told[-1].name, told[-1].images, told[-1].total) == (choice.label, 18, 18)
@@ -224,7 +224,7 @@ def test_a_choice_is_made_jointly_with_the_checkpoint(judged, resources, prepare
     assert evaluate(choosing, folder, resources) == rows
     # The setting does not say so, but the folder was trained with keep_checkpoints=1.
     folder.prune({6})
-    selected = selection(choosing, folder)
+    selected = folder.selected(choosing)
     for found, where in ((decide, resources), (decided, prepared)):
         with pytest.raises(ValueError, match=r"no checkpoint of step 4, only of 6: .* again with keep_checkpoints"):
             found(choosing, folder, selected, where)
@@ -271,7 +271,7 @@ def test_tables_and_pictures_show_choices_and_ensembles(judged, resources, prepa
         assert "±" in single and "±" not in of_two  # of three seeds; of a single group
         assert single.split(" | ")[4:] == of_one.split(" | ")[4:]  # groups of one are the seeds
     chosen = {
-        seed: decide(each, folder, selection(each, folder), resources)[choice.label]
+        seed: decide(each, folder, folder.selected(each), resources)[choice.label]
         for seed, each in zip(SEEDS, study.experiments, strict=True)
         for folder in [RunFolder.of(each, resources.runs)]
     }

@@ -10,18 +10,19 @@ import pytest
 import torch
 from rich.console import Console
 
-from raydg import loop, report
+from raydg import drawing, loop, report
 from raydg.adaptation import TrainBN
 from raydg.augmentation import Augmentation, Resize
 from raydg.checkpoint import RunFolder, read_metrics, read_rows
-from raydg.cluster import drawing
-from raydg.cluster.drawing import draw_reliability, draw_target
 from raydg.cluster.evaluate import evaluate, evaluate_oracle
-from raydg.cluster.study import scored_rows, selected_rows, show_oracle, show_table
+from raydg.cluster.study import show_oracle
 from raydg.domains import catalogue, object_world
 from raydg.domains.labels import PACS_7
+from raydg.drawing import draw_reliability, draw_target
 from raydg.evaluation import Confusion, Row
 from raydg.experiment import Experiment, Stage, Study
+from raydg.judging.read import scored_rows, selected_rows
+from raydg.judging.show import show_table
 from raydg.methods import DMG, ERM, Greedy, KnownDomain, OneMask, PredEns, WeightedPredEns
 from raydg.models import Classifier, SmallNet
 from raydg.optimization import SGD

@@ -21,10 +21,11 @@ from raydg.adaptation import Adaptation, Predictor, Sees, TargetNorm, TrainBN
 from raydg.calibration import Calibration
 from raydg.checkpoint import RunFolder, read_rows
 from raydg.cluster import session
-from raydg.cluster.evaluate import Scorer, _run, score_targets
-from raydg.cluster.study import selected_rows
+from raydg.cluster.evaluate import _run, score_targets
 from raydg.evaluation import AS_VALIDATED, Confusion, Row
 from raydg.experiment import Experiment
+from raydg.judging.read import selected_rows
+from raydg.judging.scorer import Scorer
 from raydg.progress import Scored
 from raydg.protocol import CenterCrop, SlidingWindow, WholeImage
 from raydg.records import Record

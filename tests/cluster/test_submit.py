@@ -425,7 +425,7 @@ def as_a_job(study: Study, monkeypatch: pytest.MonkeyPatch) -> list[Resources]:
     monkeypatch.setattr(submitted, "check_folders", lambda study, resources: None)
     ran: list[Resources] = []
     monkeypatch.setattr(
-        "raydg.cluster.study.show_table", lambda study, resources, console, options: ran.append(resources)
+        "raydg.judging.show.show_table", lambda study, resources, console, options: ran.append(resources)
     )
     return ran
 

@@ -18,8 +18,9 @@ from raydg.adaptation import AdaBN, Choice, IaBN, SegTTT, TargetNorm, TrainBN
 from raydg.charts import Trial
 from raydg.checkpoint import RunFolder
 from raydg.cluster.evaluate import evaluate
-from raydg.cluster.study import SCORES, baseline, show_table
 from raydg.experiment import Ensemble, Study
+from raydg.judging.read import baseline
+from raydg.judging.show import show_table
 from raydg.page import sections
 from raydg.page.embedding import balanced, features, middles
 from raydg.page.evidence import Evidence, Judged, Way, gather, read_sweep
@@ -73,9 +74,9 @@ def evidence(evaluated: Path, prepared: str) -> Evidence:
         for lr, score in ((0.1, 10.0), (0.01, 30.5), (0.001, None))
     ]
     (sweep / "trials.json").write_text(json.dumps(trials))
-    gathered = gather(evaluated, prepared, SCORES)
+    gathered = gather(evaluated, prepared)
     page.analyse(gathered, prepared)
-    return gather(evaluated, prepared, SCORES)
+    return gather(evaluated, prepared)
 
 
 @pytest.fixture(scope="module")
@@ -210,8 +211,11 @@ def test_a_grid_can_be_filtered_by_attributes(
     assert [a["value"] for tag, a in found.elements if tag == "option"] == ["", "<clear>", "fog"]
 
 
-def test_a_study_without_scores_shows_what_it_has(evaluated: Path, prepared: str, tmp_path: Path) -> None:
-    unscored = gather(evaluated, prepared, replace(SCORES, rows=lambda experiment, resources: []))
+def test_a_study_without_scores_shows_what_it_has(
+    evaluated: Path, prepared: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("raydg.page.evidence.selected_rows", lambda experiment, resources: [])
+    unscored = gather(evaluated, prepared)
     out = tmp_path / "report.html"
     page.write(replace(unscored, sweeps=()), out, pictures=0)
     words = Page(out.read_text()).words
@@ -244,7 +248,7 @@ def study_of(folder: Path) -> Study:
 
 
 def test_a_page_has_choices_and_ensembles_as_the_table_has(choosing: Path, prepared: str, tmp_path: Path) -> None:
-    found = gather(choosing, prepared, SCORES)
+    found = gather(choosing, prepared)
     (made,) = found.tables
     assert made.markdown() == (choosing / "table.md").read_text()
     names = [TINY, "slow", f"{TINY}, ensemble of 1", "slow, ensemble of 1"]
@@ -264,14 +268,14 @@ def test_a_page_has_choices_and_ensembles_as_the_table_has(choosing: Path, prepa
 
 
 def test_what_is_fitted_first_has_no_place_among_runtimes(choosing: Path, prepared: str) -> None:
-    section = sections.trade_offs(gather(choosing, prepared, SCORES))
+    section = sections.trade_offs(gather(choosing, prepared))
     assert section and "the time of that fit was not measured" in section.content
     assert CHOICE.label in section.content and "slow, ensemble of 1" in section.content
     assert AdaBN().label not in section.content
 
 
 def test_choices_and_ensembles_are_compared_with_a_baseline(choosing: Path, prepared: str) -> None:
-    found = gather(choosing, prepared, SCORES)
+    found = gather(choosing, prepared)
     assert isinstance(found.study, Study)
     resources = Resources(data=prepared, runs=str(choosing.parent)).resolved()
     scored = [*((judged.experiment, judged.rows) for judged in found.judged), *found.ensembles]
@@ -291,8 +295,7 @@ def test_a_search_alone_has_a_page(evaluated: Path, evidence: Evidence, tmp_path
     folder = tmp_path / "search" / "sweep-2"
     folder.mkdir(parents=True)
     (folder / "trials.json").write_text((evaluated / "sweep-1" / "trials.json").read_text())
-    none = replace(SCORES, rows=lambda experiment, resources: pytest.fail("there is no experiment"))
-    found = gather(folder.parent, "nowhere", none)
+    found = gather(folder.parent, "nowhere")
     assert found.sweeps[0].trials == (Trial({"ERM.lr": 0.1}, 10.0), Trial({"ERM.lr": 0.01}, 30.5))
     assert (found.sweeps[0].num_trials, found.sweeps[0].seconds) == (3, 180.0)
     page.write(found, tmp_path / "report.html")
@@ -302,10 +305,10 @@ def test_a_search_alone_has_a_page(evaluated: Path, evidence: Evidence, tmp_path
 
 def test_folders_that_hold_no_study_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"holds no study\.json"):
-        gather(tmp_path, "data", SCORES)
+        gather(tmp_path, "data")
     (tmp_path / "study.json").write_text("{}")
     with pytest.raises(ValueError, match="cannot be read"):
-        gather(tmp_path, "data", SCORES)
+        gather(tmp_path, "data")
     (tmp_path / "trials.json").write_text('[{"score": 1}]')
     with pytest.raises(ValueError, match="no list of trials"):
         read_sweep(tmp_path / "trials.json")

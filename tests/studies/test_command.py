@@ -33,7 +33,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Study, Resources
     stand_in: Any = ModuleType("raydg.cluster.study")
     stand_in.train_study = lambda study, resources, console: seen.append(("train", study, resources))
     stand_in.evaluate_study = lambda study, resources, console: seen.append(("evaluate", study, resources))
-    stand_in.selected_rows = selected_rows
+    monkeypatch.setattr("raydg.studies.command.selected_rows", selected_rows)
     monkeypatch.setitem(sys.modules, "raydg.cluster.study", stand_in)
     monkeypatch.setattr(architecture, "parameters", lambda experiment: 1.0)
     monkeypatch.setattr(architecture, "multiplications", lambda experiment, height, width: 1.0)
