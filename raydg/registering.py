@@ -101,7 +101,7 @@ class Candidate:
                 continue
             if any(row.role == "target" for row in rows):
                 scored.append((experiment, rows))
-        return report.table("Scores", scored, remarks={self.experiment.name: remarks}).markdown()
+        return report.markdown(report.table("Scores", scored, remarks={self.experiment.name: remarks}))
 
 
 def _came_to(judged: Judged, label: str, adaptation: Adaptation) -> bool:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from raydg.checkpoint import write_whole
+from raydg.report import markdown_grid
 from raydg.search import Plain, Settings
 from raydg.values import Value, decode, encode, fingerprint
 
@@ -153,10 +154,8 @@ def text(value: Plain) -> str:
 def write_tables(folder: Path, title: str, notes: Sequence[str], trials: Sequence[Trial]) -> None:
     """trials.md, trials.csv and, last, trials.json, whose being there says that the sweep is done."""
     header, lines = table(trials)
-    escaped = [[cell.replace("|", "\\|") for cell in line] for line in (header, *lines)]
-    rows = [f"| {' | '.join(line)} |" for line in escaped]
-    rows.insert(1, f"|{' --- |' * len(header)}")
-    write_whole(folder / "trials.md", "\n".join([f"## {title}", "", *rows, "", *(f"- {note}" for note in notes), ""]))
+    grid = markdown_grid(header, lines)
+    write_whole(folder / "trials.md", "\n".join([f"## {title}", "", grid, "", *(f"- {note}" for note in notes), ""]))
     written = io.StringIO()
     precise = csv.writer(written, lineterminator="\n")
     keys = header[:-4]

@@ -26,6 +26,8 @@ from raydg.report import (
     Table,
     as_csv,
     escaped,
+    latex,
+    markdown,
     rendered,
     table,
     tables,
@@ -243,8 +245,8 @@ def test_all_calibration_errors_have_a_table_of_their_own() -> None:
     header, lines = made.calibration()
     assert header[3:] == ["ECE 15 bins", "ECE 10 bins", "per-image per-class ECE", header[-1]]
     assert lines == [["ERM", "t-BN", "one image", "40.00", "40.00", "20.00", "40.00"]]  # errors 30 and 50
-    assert header[-1] not in made.markdown() and "self-adaptation's" not in made.markdown()
-    for text in (made.markdown(calibration=True), made.latex(calibration=True)):
+    assert header[-1] not in markdown(made) and "self-adaptation's" not in markdown(made)
+    for text in (markdown(made, calibration=True), latex(made, calibration=True)):
         assert header[-1] in text and "self-adaptation's" in text
     assert table("t", [(ERM_0, [row("sketch", "t-BN", 60)])]).calibration()[1] == []
 
@@ -300,7 +302,7 @@ def test_a_baseline_that_is_not_there_is_refused_and_one_without_images_says_so(
 def test_latex_is_balanced_and_shows_every_character(scored: Table) -> None:
     odd = replace(ERM_0, name=r"a_b & 50% #1 $x$ {y} \z ~ ^ [q] <|>")
     scored = table("a_study → 100%", [(odd, ERM_0_ROWS), (replace(odd, seed=1), ERM_1_ROWS)])
-    text = scored.latex()
+    text = latex(scored)
     begun, ended = (re.findall(rf"\\{word}{{(\w+)}}", text) for word in ("begin", "end"))
     assert begun == ["table", "tabular"] and ended == begun[::-1]
     plain = re.sub(r"\\[\\&%$#_{}]", "", text)
@@ -341,7 +343,7 @@ def test_files_hold_every_table() -> None:
 
 def test_markdown_is_a_table_whatever_the_names_hold() -> None:
     made = table("a study", [(replace(ERM_0, name="n|m"), [row("sketch", "t-BN", 60)])])
-    title, grid, notes = made.markdown().strip().split("\n\n")
+    title, grid, notes = markdown(made).strip().split("\n\n")
     assert title == "### a study"
     cells = [re.split(r"(?<!\\)\|", line) for line in grid.splitlines()]
     assert {len(line) for line in cells} == {len(made.header()) + 2}

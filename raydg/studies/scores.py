@@ -6,6 +6,7 @@ from statistics import fmean, median
 
 from raydg.evaluation import Row
 from raydg.experiment import Experiment, Study
+from raydg.report import markdown_grid
 from raydg.selection import STANDARD_ERROR, Estimate, mean_and_standard_error
 from raydg.studies import architecture, printed
 from raydg.studies.cell import FIGURES, Cell, Measurement, NamedStudy
@@ -184,7 +185,5 @@ class PaperTable:
 
     def markdown(self) -> str:
         header, body = self.lines()
-        lines = [header, ["---"] * len(header), *body]
-        table = "\n".join("| " + " | ".join(text.replace("|", "\\|") for text in line) + " |" for line in lines)
         notes = "\n".join(f"- {note}" for note in self.notes())
-        return f"### {self.named.name}: {self.named.title}\n\n{table}\n\n{notes}\n"
+        return f"### {self.named.name}: {self.named.title}\n\n{markdown_grid(header, body)}\n\n{notes}\n"

@@ -26,7 +26,7 @@ from raydg.page.embedding import balanced, features, middles
 from raydg.page.evidence import Evidence, Judged, Way, gather, read_sweep
 from raydg.page.markup import Markup, element, table
 from raydg.page.pictures import chosen, grids, predictions
-from raydg.report import tables
+from raydg.report import markdown, tables
 from raydg.resources import Resources
 from raydg.shards import PreparedDomain
 from raydg.tracking import attach
@@ -250,7 +250,7 @@ def study_of(folder: Path) -> Study:
 def test_a_page_has_choices_and_ensembles_as_the_table_has(choosing: Path, prepared: str, tmp_path: Path) -> None:
     found = gather(choosing, prepared)
     (made,) = found.tables
-    assert made.markdown() == (choosing / "table.md").read_text()
+    assert markdown(made) == (choosing / "table.md").read_text()
     names = [TINY, "slow", f"{TINY}, ensemble of 1", "slow, ensemble of 1"]
     assert list(dict.fromkeys(name for name, _, _ in made.measured)) == names
     assert {CHOICE.label} <= {way.adaptation for way in found.ways}
