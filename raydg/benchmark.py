@@ -26,7 +26,7 @@ from typing import Any, Literal
 
 from raydg.adaptation import TrainBN
 from raydg.evaluation import Row
-from raydg.experiment import Experiment, Study, setting_of, settings
+from raydg.experiment import Experiment, Study
 from raydg.search import Domain, Space, applied, read
 from raydg.search import check as check_space
 from raydg.seeds import generator
@@ -38,6 +38,7 @@ from raydg.selection import (
     select_leave_one_out,
     select_oracle,
 )
+from raydg.settings import setting_of, settings
 from raydg.values import Value
 
 Rule = Literal["source-validation", "development", "last", "oracle", "leave-one-out"]

@@ -23,10 +23,11 @@ from rich.console import Console
 
 from raydg import benchmark, report
 from raydg.errors import readable_errors
-from raydg.experiment import Experiment, Setting, Study, override_all, settings
+from raydg.experiment import Experiment, Study
 from raydg.overview import overview
 from raydg.resources import Resources
 from raydg.search import Search, planned
+from raydg.settings import Setting, override_all, settings
 from raydg.submission import FINGERPRINT, Submission, split
 from raydg.values import Value, describe
 

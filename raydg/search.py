@@ -19,9 +19,10 @@ import numpy as np
 
 from raydg.adaptation import Adaptation, TrainBN
 from raydg.evaluation import Row
-from raydg.experiment import Experiment, Setting, Study, override, override_all, setting_of, settings
+from raydg.experiment import Experiment, Study
 from raydg.overview import code
 from raydg.selection import Decisive, Leak, SelectionScore, mean_score, select, selection_score
+from raydg.settings import Setting, override, override_all, setting_of, settings
 from raydg.spelling import spelled
 from raydg.values import Value, encode
 

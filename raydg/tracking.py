@@ -31,10 +31,11 @@ from mlflow.exceptions import MlflowException
 from raydg import exported
 from raydg.checkpoint import Checkpoint, MetricsReader, RunFolder
 from raydg.evaluation import Row
-from raydg.experiment import Experiment, Study, settings
+from raydg.experiment import Experiment, Study
 from raydg.licence import commercial_use
 from raydg.locking import held
 from raydg.prediction import ImagePredictor, find_checkpoint
+from raydg.settings import settings
 from raydg.trials import Trial, text
 from raydg.types import Task
 from raydg.values import Value, encode, fingerprint

@@ -13,13 +13,14 @@ import pytest
 from raydg.adaptation import SHOT, T3A, AdaBN, Choice, CoTTA, IaBN, MCDropout, TargetNorm, TrainBN
 from raydg.augmentation import Augmentation, Grayscale, HorizontalFlip, RandomScaleCrop, Resize
 from raydg.domains.labels import IDD_LEVEL1, PACS_7
-from raydg.experiment import Ensemble, Experiment, Stage, Study, override, override_study, settings
+from raydg.experiment import Ensemble, Experiment, Stage, Study
 from raydg.methods import DMG, ERM, MLDG, KnownDomain, MaskEns, OneMask, Plain, PredEns, WeightedPredEns
 from raydg.models import Classifier, DeepLabV3Plus, SmallNet, SqueezeNet
 from raydg.optimization import SGD, AdamW, Cosine, Exponential, Poly
 from raydg.plan import Sampling
 from raydg.protocol import Capped, CenterCrop, Resized, WholeImage
 from raydg.resources import Resources
+from raydg.settings import override, override_study, settings
 from raydg.values import Value, decode, encode
 
 WARM_UP = Stage(

@@ -103,7 +103,7 @@ else:
     raise SystemExit("ray was to be absent")
 import raydg.methods, raydg.models, raydg.adaptation, raydg.augmentation
 import raydg.domains.catalogue, raydg.domains.street_world, raydg.domains.object_world
-import raydg.shards, raydg.evaluation, raydg.selection, raydg.experiment, raydg.resources
+import raydg.shards, raydg.evaluation, raydg.selection, raydg.experiment, raydg.settings, raydg.resources
 import raydg.assembly, raydg.scoring, raydg.checkpoint, raydg.loop, raydg.report, raydg.job
 import raydg.frames, raydg.products, raydg.prediction, raydg.exported, raydg.spelling, raydg.submission
 import raydg.analysis, raydg.charts, raydg.page, raydg.registering, raydg.drawing

@@ -9,7 +9,7 @@ import pytest
 
 from raydg.augmentation import Augmentation, Resize
 from raydg.domains.labels import IDD_LEVEL1
-from raydg.experiment import Experiment, Stage, Study, override
+from raydg.experiment import Experiment, Stage, Study
 from raydg.job import field_docstrings, main
 from raydg.methods import ERM, MLDG
 from raydg.models import DeepLabV3Plus, ResNet, SmallNet
@@ -18,6 +18,7 @@ from raydg.overview import code
 from raydg.plan import Sampling
 from raydg.resources import Resources
 from raydg.search import Search
+from raydg.settings import override
 
 PLAIN = Experiment(
     name="ERM",

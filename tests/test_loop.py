@@ -13,10 +13,11 @@ from raydg import loop
 from raydg.assembly import assemble, open_sources
 from raydg.checkpoint import RunFolder, read_metrics
 from raydg.evaluation import Confusion
-from raydg.experiment import Experiment, Stage, override
+from raydg.experiment import Experiment, Stage
 from raydg.licence import commercial_use
 from raydg.methods import DMG, ERM, MLDG, DeFT, Method, MultiHeaded, Objective, PinTheMemory
 from raydg.optimization import SGD, Adam
+from raydg.settings import override
 from raydg.shards import PreparedDomain
 from raydg.types import Episode
 

@@ -16,13 +16,14 @@ from raydg.adaptation import IaBN, SegTTT, TargetNorm, Tent, TrainBN, Views
 from raydg.augmentation import Augmentation, Resize
 from raydg.domains.labels import IDD_LEVEL1
 from raydg.evaluation import Row
-from raydg.experiment import Experiment, Stage, Study, override
+from raydg.experiment import Experiment, Stage, Study
 from raydg.methods import ERM, MLDG
 from raydg.models import DeepLabV3Plus, SmallNet
 from raydg.optimization import SGD
 from raydg.plan import Sampling
 from raydg.search import Objective, Search, applied, check, flags, grid, joined, load, swept
 from raydg.selection import Leak, SelectionScore, mean_score, selection_score
+from raydg.settings import override
 from raydg.values import decode
 
 META = Experiment(

@@ -15,12 +15,12 @@ from raydg.adaptation import Adaptation, SegTTT, TrainBN
 from raydg.calibration import Calibration
 from raydg.charts import Point
 from raydg.evaluation import Row
-from raydg.experiment import settings
 from raydg.licence import commercial_use
 from raydg.overview import code
 from raydg.page.evidence import Evidence, Judged, Way, mean_over_seeds
 from raydg.page.markup import Markup, bullets, element, figure, figures, joined, table
 from raydg.report import ECE, ECE_BINS
+from raydg.settings import settings
 from raydg.values import Value, encode, fingerprint
 
 MOST_CLASSES = 40
