@@ -278,7 +278,7 @@ class HeldOut:
 
 
 @dataclass(frozen=True)
-class Choice:
+class Winner:
     """What a rule chose for a trial."""
 
     setting: int
@@ -287,7 +287,7 @@ class Choice:
     """Which checkpoint of it."""
 
 
-def choose(rule: Rule, experiment: Experiment, rows: Mapping[int, Sequence[Row]]) -> Choice:
+def choose(rule: Rule, experiment: Experiment, rows: Mapping[int, Sequence[Row]]) -> Winner:
     """The setting and step that a rule chooses; of equal settings the first, of equal steps the earliest.
 
     Args:
@@ -316,7 +316,7 @@ def choose(rule: Rule, experiment: Experiment, rows: Mapping[int, Sequence[Row]]
             at_last = [row for row in rows[setting] if row.step == selected.step]
             worth[setting] = select(at_last, "source-validation", task, classes=classes).score
     best = max(sorted(found), key=lambda setting: worth[setting] or 0.0)
-    return Choice(best, found[best])
+    return Winner(best, found[best])
 
 
 def headline(experiment: Experiment, rows: Sequence[Row]) -> float:

@@ -96,7 +96,7 @@ class Search(Value):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Objective(Value):
+class Judge(Value):
     """What a trial is judged by, from the rows of its checkpoints; it takes and gives a `SelectionScore` only.
 
     A trial is worth what the checkpoint is worth that its experiment's rule selects, among those that there are so far.
@@ -147,7 +147,7 @@ class Sweep:
     space: Space
     folds: tuple[Experiment, ...]
     """What every trial trains or scores, without targets; the trial's settings come on top."""
-    objective: Objective
+    judge: Judge
 
     def of(self, given: Settings) -> tuple[Experiment, ...]:
         """The folds of a trial."""
@@ -251,12 +251,12 @@ def swept(study: Study, space: Space, search: Search) -> Sweep:
             "Give a space of its settings, or leave it out."
         )
     trains = any(path[0] != "adaptations" for path in paths.values())
-    objective = Objective(criterion=criterion, adaptation=adaptation, trains=trains)
+    judge = Judge(criterion=criterion, adaptation=adaptation, trains=trains)
     if search.steps is not None and not trains:
         raise ValueError(f"--steps {search.steps}: nothing is trained here. Limit such a sweep by --trials or --hours.")
     if search.scheduler != "none":
-        _require_checkpoints(folds[0], objective)
-    return Sweep(space, folds, objective)
+        _require_checkpoints(folds[0], judge)
+    return Sweep(space, folds, judge)
 
 
 def with_adaptation(study: Study, search: Search) -> Study:
@@ -301,8 +301,8 @@ def _folds(experiment: Experiment, criterion: Criterion) -> Iterator[Experiment]
             raise ValueError(f"leave-one-out, without {left_out!r}: {error}") from None
 
 
-def _require_checkpoints(fold: Experiment, objective: Objective) -> None:
-    if not objective.trains:
+def _require_checkpoints(fold: Experiment, judge: Judge) -> None:
+    if not judge.trains:
         raise ValueError("a scheduler stops trainings, and these settings train nothing: take --scheduler none.")
     if fold.validate_every is None:
         raise ValueError(

@@ -21,7 +21,7 @@ from raydg.methods import ERM, MLDG
 from raydg.models import DeepLabV3Plus, SmallNet
 from raydg.optimization import SGD
 from raydg.plan import Sampling
-from raydg.search import Objective, Search, applied, check, flags, grid, joined, load, swept
+from raydg.search import Judge, Search, applied, check, flags, grid, joined, load, swept
 from raydg.selection import Leak, SelectionScore, mean_score, selection_score
 from raydg.settings import override
 from raydg.values import decode
@@ -93,7 +93,7 @@ def subclass() -> Any:
 
 
 TARGET = of_accuracy("kitti", 99, "target")
-PLAIN = Objective(criterion="source-validation")
+PLAIN = Judge(criterion="source-validation")
 SELF_MADE = replace(META, targets=())  # the fold of a sweep, which no longer names its target
 
 WAYS: dict[str, Callable[[], object]] = {
@@ -121,10 +121,10 @@ WAYS: dict[str, Callable[[], object]] = {
     "a target that claims to be development": lambda: selection_score(
         SELF_MADE, [replace(TARGET, role="development")], "development"
     ),
-    "an objective given rows of the target": lambda: PLAIN.score(SELF_MADE, [TARGET]),
-    "an objective given a number": lambda: PLAIN.report(5, [99.0]),  # pyright: ignore[reportArgumentType]
-    "an objective given a forged score": lambda: PLAIN.report(5, [forged()]),
-    "an objective given another criterion": lambda: PLAIN.report(
+    "a judge given rows of the target": lambda: PLAIN.score(SELF_MADE, [TARGET]),
+    "a judge given a number": lambda: PLAIN.report(5, [99.0]),  # pyright: ignore[reportArgumentType]
+    "a judge given a forged score": lambda: PLAIN.report(5, [forged()]),
+    "a judge given another criterion": lambda: PLAIN.report(
         5, [selection_score(META, [of_accuracy("wilddash", 9, "development")], "development")]
     ),
     "a fold whose source is another's target": lambda: swept(
@@ -171,7 +171,7 @@ def test_what_a_trial_runs_names_no_target(criterion: Any) -> None:
     sweep = swept(STUDY, LEARNING, Search(criterion=criterion))
     for fold in (*sweep.folds, *sweep.of({"MLDG.inner_lr": 0.5})):
         assert fold.targets == () and "kitti" not in (*fold.sources, fold.development)
-    assert sweep.objective.role == ("source-validation" if criterion == "source-validation" else "development")
+    assert sweep.judge.role == ("source-validation" if criterion == "source-validation" else "development")
 
 
 def test_leaving_one_out_trains_on_the_others_and_is_judged_by_it() -> None:
@@ -194,15 +194,15 @@ def test_folds_that_train_alike_are_one_and_seeds_are_several() -> None:
 
 
 def test_which_settings_train_and_which_only_score() -> None:
-    assert swept(STUDY, LEARNING, Search()).objective == Objective(criterion="source-validation")
+    assert swept(STUDY, LEARNING, Search()).judge == Judge(criterion="source-validation")
     only = swept(STUDY, INSTANCE, Search(criterion="development"))
-    assert only.objective == Objective(criterion="development", adaptation=1, trains=False)
+    assert only.judge == Judge(criterion="development", adaptation=1, trains=False)
     assert (
         len({fold.training_fingerprint() for value in (0.0, 0.5) for fold in only.of({"IaBN.instance_weight": value})})
         == 1
     )
     both = swept(STUDY, LEARNING | INSTANCE, Search())
-    assert (both.objective.adaptation, both.objective.trains) == (1, True)
+    assert (both.judge.adaptation, both.judge.trains) == (1, True)
 
 
 def test_a_trial_is_worth_the_checkpoint_that_its_rule_selects_and_the_adaptation_s_score_of_it() -> None:
@@ -210,7 +210,7 @@ def test_a_trial_is_worth_the_checkpoint_that_its_rule_selects_and_the_adaptatio
     better, worse = [of_accuracy(d, 80) for d in fold.sources], [of_accuracy(d, 50, step=10) for d in fold.sources]
     assert PLAIN.step(fold, [*better, *worse]) == 5
     assert PLAIN.step(replace(fold, selection="last"), [*better, *worse]) == 10
-    adapted = Objective(criterion="source-validation", adaptation=1, trains=False)
+    adapted = Judge(criterion="source-validation", adaptation=1, trains=False)
     under = [replace(r, adaptation=IaBN(0.3).label) for r in worse]
     assert adapted.score(fold, under).percent == pytest.approx(25)
     assert adapted.report(10, [adapted.score(fold, under)]) == {"step": 10, "score": pytest.approx(25)}

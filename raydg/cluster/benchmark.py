@@ -15,7 +15,7 @@ from rich.console import Console
 
 from raydg import benchmark, report
 from raydg.adaptation import TrainBN
-from raydg.benchmark import Choice, HeldOut, Options, Rule, Trial, choose, label
+from raydg.benchmark import HeldOut, Options, Rule, Trial, Winner, choose, label
 from raydg.checkpoint import RunFolder, write_whole
 from raydg.cluster.evaluate import evaluate, evaluate_ensemble, score_targets
 from raydg.cluster.graph import Failed, Part, run_parts
@@ -35,7 +35,7 @@ from raydg.values import encode
 class Judged:
     """What became of a trial under a rule."""
 
-    choice: Choice
+    winner: Winner
     rows: tuple[Row, ...]
     """Of the chosen checkpoint: on the sources' validation splits, the targets and in-domain; under the experiment's
     own rule also those that its choices came to."""
@@ -257,11 +257,11 @@ class _Work:
             if isinstance(result, Judged):
                 trial, rule = by_name[part.name]
                 self.judged[trial.experiment, rule] = result
-                note = f": step {result.choice.selected.step}"
-                note += f" of setting {result.choice.setting}" if len(trial.settings) > 1 else ""
+                note = f": step {result.winner.selected.step}"
+                note += f" of setting {result.winner.setting}" if len(trial.settings) > 1 else ""
                 note += f"; settings {', '.join(map(str, result.left_out))} not trained" if result.left_out else ""
                 if rule == trial.experiment.selection:
-                    self.sender.submit(self._send_scores, trial.settings[result.choice.setting], result.rows)
+                    self.sender.submit(self._send_scores, trial.settings[result.winner.setting], result.rows)
             elif isinstance(result, Together):
                 self.together[part.name] = result
                 self.sender.submit(self.tracker.log_ensemble, result.joint, result.seeds, result.rows)
@@ -308,7 +308,7 @@ class _Work:
                     judged = self.judged.get((trial.experiment, rule or trial.experiment.selection))
                     scored.append((trial.experiment, judged.rows if judged else ()))
                     if judged:
-                        chosen[trial.experiment] = trial.settings[judged.choice.setting]
+                        chosen[trial.experiment] = trial.settings[judged.winner.setting]
             if not chosen:
                 continue
             own = [setting for setting in chosen.values() if rule in (None, setting.selection)]
@@ -402,16 +402,16 @@ def _judge(trial: Trial, rule: Rule, judges: Mapping[int, Mapping[str, Experimen
             ]
         else:
             rows[number] = folder.validation_rows(setting)
-    choice = choose(rule, trial.experiment, rows)
-    chosen, step = trial.settings[choice.setting], choice.selected.step
+    winner = choose(rule, trial.experiment, rows)
+    chosen, step = trial.settings[winner.setting], winner.selected.step
     folder = RunFolder.of(chosen, resources.runs)
     on_sources = [r for r in folder.validation_rows(chosen) if r.step == step and r.role == "source-validation"]
     if rule == chosen.selection:
         judged = evaluate(chosen, folder, resources)  # which selects the same, and settles the choices with it
     else:
-        judged = score_targets(chosen, folder, choice.selected, resources)
+        judged = score_targets(chosen, folder, winner.selected, resources)
     left_out = tuple(number for number in range(len(trial.settings)) if number not in rows)
-    return Judged(choice, (*on_sources, *judged), left_out)
+    return Judged(winner, (*on_sources, *judged), left_out)
 
 
 def _judge_together(joint: Experiment, members: Sequence[Experiment], resources: Resources) -> Together:

@@ -68,7 +68,7 @@ def sweep_study(
     """
     resources = resources.resolved()
     sweep = spaces.planned(study, search, space_files)
-    if not sweep.objective.trains and sweep.objective.criterion != "leave-one-out":
+    if not sweep.judge.trains and sweep.judge.criterion != "leave-one-out":
         for fold in sweep.folds:
             RunFolder.of_trained(fold, resources.runs)
     description = _description(sweep, search)
@@ -300,7 +300,7 @@ def run_trial(given: Settings, work: Work) -> None:
     Reports are written to the ledger before Tune hears of them. A trial that goes on after a crash begins with its last
     report, which Tune may not have heard.
     """
-    ledger, objective = Ledger(work.path), work.sweep.objective
+    ledger, judge = Ledger(work.path), work.sweep.judge
     before = ledger.read(given)
     if before and before.state == "diverged":
         raise ArithmeticError(before.error)  # a step is a function of its number: it would diverge again
@@ -314,7 +314,7 @@ def run_trial(given: Settings, work: Work) -> None:
             entry.report(step, score, done=step == last)
             tune.report({"step": step, "score": score})
         for step, scores in scores_of(folds, work, after=before.step if before else 0):
-            told = objective.report(step, scores)
+            told = judge.report(step, scores)
             entry.report(step, told["score"], done=step == last)
             tune.report(told)
     except ArithmeticError as error:
@@ -332,7 +332,7 @@ def scores_of(folds: Sequence[Experiment], work: Work, after: int) -> Iterator[t
     Args:
         after: steps up to this one are known already.
     """
-    objective, resources = work.sweep.objective, work.resources
+    judge, resources = work.sweep.judge, work.resources
     slots = threading.Semaphore(work.folds_at_once)
     trainings = [_Training(fold, resources, slots) for fold in folds]
     for training in trainings:
@@ -345,7 +345,7 @@ def scores_of(folds: Sequence[Experiment], work: Work, after: int) -> Iterator[t
                 raise training.failure
         every = [{c.step for c in t.folder.results(t.experiment)} for t in trainings]
         together = sorted(step for step in set.intersection(*every) if step > after)
-        if not objective.trains:
+        if not judge.trains:
             together = [step for step in together if done and step == folds[0].steps]
         for step in together:
             try:
@@ -365,22 +365,22 @@ def _score(
     scored: dict[tuple[Experiment, int], SelectionScore],
 ) -> SelectionScore:
     """What a fold is worth after a step."""
-    objective = work.sweep.objective
+    judge = work.sweep.judge
     rows = [row for row in folder.validation_rows(fold) if row.step <= step]
-    chosen = objective.step(fold, rows)
+    chosen = judge.step(fold, rows)
     if (fold, chosen) not in scored:
         own = [row for row in rows if row.step == chosen]
-        if objective.adaptation is not None:
+        if judge.adaptation is not None:
             own = _adapted(fold, folder, chosen, work)
-        scored[fold, chosen] = objective.score(fold, own)
+        scored[fold, chosen] = judge.score(fold, own)
     return scored[fold, chosen]
 
 
 def _adapted(fold: Experiment, folder: RunFolder, step: int, work: Work) -> list[Row]:
-    adaptation = work.sweep.objective.adaptation
+    adaptation = work.sweep.judge.adaptation
     assert adaptation is not None
     only = replace(fold, adaptations=(fold.adaptations[adaptation],))
-    on = work.sweep.objective.role
+    on = work.sweep.judge.role
     return once(f"score {only.fingerprint()} {step} {on}", work.resources, "score", only, folder, step, on)
 
 
@@ -491,10 +491,10 @@ def label(trial: Trial) -> str:
 
 def _runs(trial: Trial, sweep: Sweep) -> list[tuple[str, Experiment, RunFolder]]:
     """The folds of a trial with their names and folders, where they have trained something of the trial's own."""
-    if not sweep.objective.trains:
+    if not sweep.judge.trains:
         return []
     folds = dict.fromkeys(sweep.of(dict(trial.settings)))
-    names = [spaces.fold_name(fold, sweep.objective.criterion) for fold in folds]
+    names = [spaces.fold_name(fold, sweep.judge.criterion) for fold in folds]
     return [(name, fold, RunFolder(Path(place))) for name, fold, place in zip(names, folds, trial.folders, strict=True)]
 
 
@@ -507,7 +507,7 @@ def _finish(ledger: Ledger) -> None:
 
 def _notes(study: Study, sweep: Sweep, search: Search, found: Sequence[Trial]) -> list[str]:
     """What a table of trials must say."""
-    objective = sweep.objective
+    judge = sweep.judge
     space = sweep.folds[0].label_space
     metric = "mIoU" if space.task == "segmentation" else "accuracy"
     judges = {
@@ -516,12 +516,12 @@ def _notes(study: Study, sweep: Sweep, search: Search, found: Sequence[Trial]) -
         "leave-one-out": f"mean over {', '.join(str(f.development) for f in sweep.folds)}, each left out of training",
     }
     notes = [
-        f"score: {metric} in percent, {judges[objective.criterion]}; of the checkpoint selected so far",
+        f"score: {metric} in percent, {judges[judge.criterion]}; of the checkpoint selected so far",
         "no target was read",
         f"{search.search} search with seed {search.search_seed}, scheduler {search.scheduler}, {len(found)} trials, "
         f"{len(sweep.folds)} folds each",
     ]
-    if objective.adaptation is not None and objective.criterion == "source-validation":
+    if judge.adaptation is not None and judge.criterion == "source-validation":
         notes.append(
             "the sources' own validation splits favour what changes nothing about normalisation: a development domain, "
             "or leave-one-out, can tell more"

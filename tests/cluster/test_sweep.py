@@ -29,7 +29,7 @@ from raydg.cluster.sweep import Budget, points, reproduce, room, scheduler, sear
 from raydg.evaluation import Confusion
 from raydg.experiment import Experiment, Study
 from raydg.resources import Resources
-from raydg.search import Objective, Search, Sweep, swept
+from raydg.search import Judge, Search, Sweep, swept
 from raydg.shards import PreparedDomain
 from raydg.trials import Entry, Ledger, Trial
 from raydg.values import encode
@@ -218,9 +218,9 @@ def test_adaptations_are_scored_where_they_may_be_chosen_and_nowhere_else(
         selection_rows(experiment, folder, 6, resources, "target")
     assert not folder.targets.exists()
     fold = replace(experiment, targets=())
-    objective = Objective(criterion="development", adaptation=2, trains=False)
+    judge = Judge(criterion="development", adaptation=2, trains=False)
     expected = Confusion.from_json(by_weight[-1].counts).score("segmentation")
-    assert objective.score(fold, on_development).percent == pytest.approx(expected)
+    assert judge.score(fold, on_development).percent == pytest.approx(expected)
 
 
 @pytest.mark.slow
