@@ -30,7 +30,9 @@ from raydg.methods import ERM
 from raydg.models import DeepLabV3Plus, SmallNet
 from raydg.optimization import SGD
 from raydg.plan import Sampling
-from raydg.tracking import SweepTracker, Tracker, _run_of_training, _Sent, checkpoint_of_run, row_metrics
+from raydg.tracking import SweepTracker, Tracker, checkpoint_of_run, row_metrics
+from raydg.tracking.models import _run_of_training
+from raydg.tracking.runs import _Sent
 from raydg.trials import Trial
 
 # MLflow's own mappers ask SQLAlchemy for what 2.1 deprecates.
@@ -311,7 +313,7 @@ def test_a_dead_server_is_a_warning_and_its_record_is_sent_later(
         ):
             caplog.clear()
             call()
-            messages = [record.getMessage() for record in caplog.records if record.name == "raydg.tracking"]
+            messages = [record.getMessage() for record in caplog.records if record.name == "raydg.tracking.runs"]
             assert messages and all(message.startswith("MLflow at http://127.0.0.1:9") for message in messages)
     tracker = tracker_of(study, store)
     follow(tracker, folder, range(3, 4))
