@@ -293,9 +293,29 @@ def test_the_end_of_a_training_is_in_its_status(store: Path, tmp_path: Path) -> 
 
     tracker = tracker_of(study, store)
     follow(tracker, folder, range(2, 4))
-    assert status() == "RUNNING"
+    assert status() == "FINISHED"
+    assert tracker.client.get_run(tracker.run_of(None)).info.status == "RUNNING"  # further seeds may follow
     tracker.finish()
     assert {run.info.status for run in runs_of(study, store).values()} == {"FINISHED"}
+
+
+def test_a_seed_that_fails_leaves_the_seeds_before_it_as_they_ended(store: Path, tmp_path: Path) -> None:
+    study = study_of("one of three fails")
+    seeds = [replace(EXPERIMENT, seed=seed) for seed in (0, 1)]
+    other = replace(EXPERIMENT, name="another")
+    folders = {each: RunFolder.of(each, tmp_path).open(each) for each in (other, *seeds)}
+    tracker = tracker_of(study, store)
+    for each in (other, seeds[0]):
+        with tracker.following(each, folders[each]):
+            write_steps(folders[each], range(2))
+    with pytest.raises(RuntimeError), tracker.following(seeds[1], folders[seeds[1]]):
+        raise RuntimeError
+
+    def status(experiment: Experiment | None) -> str:
+        return tracker.client.get_run(tracker.run_of(experiment)).info.status
+
+    assert [status(each) for each in (other, *seeds, None)] == ["FINISHED", "FINISHED", "FAILED", "FAILED"]
+    assert "RUNNING" not in {run.info.status for run in runs_of(study, store).values()}
 
 
 def test_a_dead_server_is_a_warning_and_its_record_is_sent_later(

@@ -61,12 +61,15 @@ class Tracker:
         )
         self._client: MlflowClient | None = None
         self._runs: dict[str, str] = {}
+        self._open: set[str] = set()  # those of `_runs` that have not been marked as ended
         self._failing: set[str] = set()  # what cannot be recorded at the moment
         self._opening = threading.Lock()  # the follower and the driver ask for the same runs
 
     @contextmanager
     def following(self, experiment: Experiment, folder: RunFolder) -> Iterator[None]:
-        """Send the folder's new steps and validation scores while the block runs; at its end send the rest."""
+        """Send the folder's new steps and validation scores while the block runs; at its end send the rest, and mark
+        the seed's run as ended. If the block raises it has failed, with its parents, and whatever else is open ends.
+        """
         stop = threading.Event()
         sender = threading.Thread(target=self._follow, args=(experiment, folder, stop), daemon=True)
         sender.start()
@@ -74,9 +77,11 @@ class Tracker:
             yield
         except BaseException:
             self._end(stop, sender, folder)
-            self.finish("FAILED")
+            self._try(f"the end of {folder.path.name}", lambda: self._close(self._lineage(experiment), "FAILED"))
+            self.finish()
             raise
         self._end(stop, sender, folder)
+        self._try(f"the end of {folder.path.name}", lambda: self._close([self.run_of(experiment)]))
 
     def _end(self, stop: threading.Event, sender: threading.Thread, folder: RunFolder) -> None:
         stop.set()
@@ -97,7 +102,7 @@ class Tracker:
             if rows:
                 self.client.set_tag(run, SELECTED_TAG, str(folder.checkpoint_at(rows[0].step).path))
             self.client.set_tag(run, "raydg.selection", experiment.selection)
-            self.client.set_terminated(run)
+            self._close([run])
 
         self._try(f"scores of {folder.path.name}", send)
 
@@ -107,7 +112,7 @@ class Tracker:
         def send() -> None:
             run = self.run_of(experiment, seeds)
             self._send_scores(run, experiment, rows)
-            self.client.set_terminated(run)
+            self._close([run])
 
         self._try(f"scores of {experiment.name}, seeds {' '.join(map(str, seeds))}", send)
 
@@ -127,9 +132,14 @@ class Tracker:
         self._try(path.name, lambda: self.client.log_artifact(self.run_of(experiment), str(path)))
 
     def finish(self, status: Literal["FINISHED", "FAILED"] = "FINISHED") -> None:
-        """Mark the runs that this tracker has opened as ended."""
-        for run in list(self._runs.values()):
-            self._try(f"the end of run {run}", lambda run=run: self.client.set_terminated(run, status))
+        """Mark the runs that are still open as ended: those of the study and of its experiments."""
+        for run in list(self._open):
+            self._try(f"the end of run {run}", lambda run=run: self._close([run], status))
+
+    def _close(self, runs: Sequence[str], status: Literal["FINISHED", "FAILED"] = "FINISHED") -> None:
+        for run in runs:
+            self.client.set_terminated(run, status)
+            self._open.discard(run)
 
     @property
     def client(self) -> MlflowClient:
@@ -140,14 +150,18 @@ class Tracker:
     def run_of(self, experiment: Experiment | None, seeds: Sequence[int] = ()) -> str:
         """Id of the run of an experiment's seed, made with its parents where it is missing; of the study, for None; of
         an ensemble where its seeds are given."""
+        return self._lineage(experiment, seeds)[-1]
+
+    def _lineage(self, experiment: Experiment | None, seeds: Sequence[int] = ()) -> list[str]:
+        """That run after its parents."""
         with self._opening:
             parent = self._run((self.study.name,), parent=None)
             if experiment is None:
-                return parent
+                return [parent]
             fold = f"{experiment.name} → {', '.join(experiment.targets)}" if experiment.targets else experiment.name
             child = self._run((self.study.name, fold), parent)
             of = f"seeds {' '.join(map(str, seeds))}" if seeds else f"seed {experiment.seed}"
-            return self._run((self.study.name, fold, of), child, experiment, seeds)
+            return [parent, child, self._run((self.study.name, fold, of), child, experiment, seeds)]
 
     def _run(
         self,
@@ -170,6 +184,7 @@ class Tracker:
                 run_id = self.client.create_run(mlflow_experiment, tags=tags, run_name=path[-1]).info.run_id
                 self._log_parameters(run_id, experiment, members)
             self._runs[identity] = run_id
+            self._open.add(run_id)
         return self._runs[identity]
 
     def _mlflow_experiment(self) -> str:
