@@ -111,7 +111,8 @@ def test_a_study_is_a_tree_of_study_fold_and_seed(store: Path, tmp_path: Path) -
     assert top == {tracker.run_of(None)}
     assert "mlflow.parentRunId" not in client.get_run(tracker.run_of(None)).data.tags
     names = [client.get_run(run).info.run_name for run in (tracker.run_of(None), *up, *leaves)]
-    assert names == ["tree", *["ERM → street/night"] * 2, "ERM → street/fog", "seed 0", "seed 1", "seed 0"]
+    seeds = ["ERM → street/night, seed 0", "ERM → street/night, seed 1", "ERM → street/fog, seed 0"]
+    assert names == ["tree", *["ERM → street/night"] * 2, "ERM → street/fog", *seeds]
 
 
 def test_every_plain_setting_is_a_parameter_of_the_seeds_run(store: Path) -> None:
@@ -144,7 +145,7 @@ def test_each_step_is_recorded_once_however_often_the_training_is_continued(stor
     assert Counter(run.info.run_name for run in runs_of(study, store).values()) == {
         "steps": 1,
         "ERM → street/night": 1,
-        "seed 0": 1,
+        "ERM → street/night, seed 0": 1,
     }
 
 
@@ -183,7 +184,7 @@ def test_an_ensemble_has_a_run_of_its_own_beside_its_seeds(store: Path) -> None:
     for _ in range(2):  # what is there is not sent again
         tracker.log_ensemble(joint, (0, 3), [row])
     run = tracker.client.get_run(tracker.run_of(joint, (0, 3)))
-    assert run.info.run_name == "seeds 0 3" and run.info.status == "FINISHED"
+    assert run.info.run_name.endswith(", seeds 0 3") and run.info.status == "FINISHED"
     assert history(tracker, run.info.run_id, "target/street/night/t-BN/mIoU") == {
         row.step: [pytest.approx((ROAD + CAR) / 2)]
     }
@@ -297,6 +298,24 @@ def test_the_end_of_a_training_is_in_its_status(store: Path, tmp_path: Path) -> 
     assert tracker.client.get_run(tracker.run_of(None)).info.status == "RUNNING"  # further seeds may follow
     tracker.finish()
     assert {run.info.status for run in runs_of(study, store).values()} == {"FINISHED"}
+
+
+def test_a_run_ends_with_its_training_whenever_it_is_scored(store: Path, tmp_path: Path) -> None:
+    study, folder = study_of("lasts"), RunFolder.of(EXPERIMENT, tmp_path).open(EXPERIMENT)
+
+    def end(tracker: Tracker) -> int:
+        return tracker.client.get_run(tracker.run_of(EXPERIMENT)).info.end_time or 0
+
+    trained = tracker_of(study, store)
+    follow(trained, folder, range(2))
+    ended = end(trained)
+    scored = tracker_of(study, store)
+    scored.log_targets(EXPERIMENT, folder, [])
+    scored.finish()
+    assert 0 < end(tracker_of(study, store)) == ended
+    further = tracker_of(study, store)
+    follow(further, folder, range(2, 4))
+    assert end(further) > ended
 
 
 def test_a_seed_that_fails_leaves_the_seeds_before_it_as_they_ended(store: Path, tmp_path: Path) -> None:

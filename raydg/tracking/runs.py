@@ -39,6 +39,9 @@ CHECKPOINT_TAG = "raydg.checkpoint."
 FOLDER_TAG, SELECTED_TAG, HOST_TAG = "raydg.folder", "raydg.selected_checkpoint", "raydg.host"
 MEASURED_TAG, MEMBERS_TAG = "raydg.measured", "raydg.members"
 
+Status = Literal["FINISHED", "FAILED", "KILLED"]
+"""How a run ends, in MLflow's words."""
+
 
 class Tracker:
     """The MLflow runs of one study; the same study run again goes on in the same runs.
@@ -62,6 +65,8 @@ class Tracker:
         self._client: MlflowClient | None = None
         self._runs: dict[str, str] = {}
         self._open: set[str] = set()  # those of `_runs` that have not been marked as ended
+        # When runs ended that have not gone on since: a training keeps its duration, however late targets are scored.
+        self._ended: dict[str, int] = {}
         self._failing: set[str] = set()  # what cannot be recorded at the moment
         self._opening = threading.Lock()  # the follower and the driver ask for the same runs
 
@@ -131,14 +136,14 @@ class Tracker:
         """Attach a file to an experiment's run, or to the study's."""
         self._try(path.name, lambda: self.client.log_artifact(self.run_of(experiment), str(path)))
 
-    def finish(self, status: Literal["FINISHED", "FAILED"] = "FINISHED") -> None:
+    def finish(self, status: Status = "FINISHED") -> None:
         """Mark the runs that are still open as ended: those of the study and of its experiments."""
         for run in list(self._open):
             self._try(f"the end of run {run}", lambda run=run: self._close([run], status))
 
-    def _close(self, runs: Sequence[str], status: Literal["FINISHED", "FAILED"] = "FINISHED") -> None:
+    def _close(self, runs: Sequence[str], status: Status = "FINISHED") -> None:
         for run in runs:
-            self.client.set_terminated(run, status)
+            self.client.set_terminated(run, status, self._ended.setdefault(run, _now()))
             self._open.discard(run)
 
     @property
@@ -161,7 +166,8 @@ class Tracker:
             fold = f"{experiment.name} → {', '.join(experiment.targets)}" if experiment.targets else experiment.name
             child = self._run((self.study.name, fold), parent)
             of = f"seeds {' '.join(map(str, seeds))}" if seeds else f"seed {experiment.seed}"
-            return [parent, child, self._run((self.study.name, fold, of), child, experiment, seeds)]
+            # Its name says whose seed it is, for runs are compared without their parents.
+            return [parent, child, self._run((self.study.name, fold, f"{fold}, {of}"), child, experiment, seeds)]
 
     def _run(
         self,
@@ -178,6 +184,8 @@ class Tracker:
             found = self.client.search_runs([mlflow_experiment], query, max_results=1)
             if found:
                 run_id = found[0].info.run_id
+                if experiment and found[0].info.end_time:
+                    self._ended[run_id] = found[0].info.end_time
                 self.client.update_run(run_id, status="RUNNING")
             else:
                 tags = {"raydg.identity": identity} | ({"mlflow.parentRunId": parent} if parent else {})
@@ -231,6 +239,7 @@ class Tracker:
             (state.steps if "loss" in line else state.measurements)[int(line["step"])] = line
         for some in _requests([line for step, line in state.steps.items() if step > state.step]):
             self._log_metrics(run, [metric for line in some for metric in step_metrics(line)])
+            self._ended.pop(run, None)
             state.step = int(some[-1]["step"])
         state.steps.clear()
         # What a method measures is written with a checkpoint, after the line of its step has perhaps been sent.
@@ -346,6 +355,8 @@ class SweepTracker(Tracker):
             self._told[run] = max((metric.step for metric in history), default=-1)
         new = [(step, score) for step, score in trial.reports if step > self._told[run]]
         self._log_metrics(run, [Metric("selection/score", score, _now(), step) for step, score in new])
+        if new:
+            self._ended.pop(run, None)
         self._told[run] = max([self._told[run], *(step for step, _ in new)])
         runs = [run]
         for fold, experiment, folder in folds:
@@ -357,14 +368,19 @@ class SweepTracker(Tracker):
         for each in runs:
             self.client.set_tag(each, "raydg.trial", trial.state)
             if trial.state != "running":
-                self.client.set_terminated(each, TRIAL_STATUS[trial.state])
+                self._close([each], TRIAL_STATUS[trial.state])
 
 
 def _name(trial: Trial) -> str:
     return ", ".join(f"{key.rpartition('.')[2]} {text(value)}" for key, value in trial.settings)
 
 
-TRIAL_STATUS = {"finished": "FINISHED", "stopped": "KILLED", "diverged": "FAILED", "failed": "FAILED"}
+TRIAL_STATUS: dict[str, Status] = {
+    "finished": "FINISHED",
+    "stopped": "KILLED",
+    "diverged": "FAILED",
+    "failed": "FAILED",
+}
 """How a trial's run ends, in MLflow's words."""
 
 

@@ -637,7 +637,7 @@ def test_jobs_are_submitted_followed_fail_and_are_stopped(cluster: Cluster) -> N
     client = MlflowClient(cluster.mlflow)
     recorded = client.get_experiment_by_name("quickstart")
     assert recorded is not None
-    (seed,) = client.search_runs([recorded.experiment_id], "attributes.run_name = 'seed 0'")
+    (seed,) = client.search_runs([recorded.experiment_id], "attributes.run_name LIKE '%, seed 0'")
     assert {metric.step for metric in client.get_metric_history(seed.info.run_id, "train/loss")} == {0, 1}
     assert seed.data.tags["raydg.folder"] == str(run)
 
