@@ -41,7 +41,7 @@ from raydg.optimization import SGD, Poly
 from raydg.plan import Sampling
 
 IABN = IaBN(instance_weight=0.3)
-VIEWS = Views(scales=(0.5, 0.75, 1.0))
+VIEWS = Views(scales=(0.5, 0.75, 1.0), grey=False)  # training shows no grey image
 VOTED = TTA(IABN, VIEWS)
 WEIGHTS = tuple(IaBN(instance_weight=tenths / 10) for tenths in range(11))
 SEEDS = (0, 1, 2)
