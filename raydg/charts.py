@@ -239,7 +239,8 @@ def front(points: Sequence[Point], better: Literal["higher", "lower"]) -> list[P
 def trade_off(points: Sequence[Point], x_label: str, y_label: str, better: Literal["higher", "lower"]) -> Chart:
     """Points of cost (x, logarithmic, less is better) and worth (y), with the front that none of them beats.
 
-    Self-adaptation's Figure 2 is one, of runtime and accuracy.
+    Self-adaptation's Figure 2 is one, of runtime and accuracy. More series than colours have no key: a table names the
+    labels.
 
     Raises:
         ValueError: no point, or a cost that is not above 0.
@@ -267,7 +268,8 @@ def trade_off(points: Sequence[Point], x_label: str, y_label: str, better: Liter
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
     _label(figure, axes, [(point.x, point.y, point.label) for point in points])
-    return Chart(_svg(figure, titles, f"{y_label} over {x_label}"), tuple(_key(n, i) for i, n in enumerate(names)))
+    keys = tuple(_key(name, number) for number, name in enumerate(names)) if len(names) <= NUM_COLOURS else ()
+    return Chart(_svg(figure, titles, f"{y_label} over {x_label}"), keys)
 
 
 def sorted_differences(differences: Numbers, y_label: str) -> Chart:

@@ -114,6 +114,12 @@ def test_the_front_is_what_no_point_beats() -> None:
             assert any((k.x, k.y) == (point.x, point.y) for k in kept) == (not beaten)
 
 
+def test_a_trade_off_has_a_key_while_no_two_series_share_a_colour() -> None:
+    points = [Point(str(n), str(n), n, n, f"series {n}") for n in range(1, charts.NUM_COLOURS + 2)]
+    few, many = (charts.trade_off(of, "ms", "mIoU", "higher") for of in (points[:-1], points))
+    assert [key.name for key in few.legend] == [point.series for point in points[:-1]] and not many.legend
+
+
 def test_a_trade_off_places_costs_by_their_ratio() -> None:
     points = [Point(str(cost), "way", cost, worth, "s") for cost, worth in ((1, 30), (10, 40), (100, 60))]
     found = marks(charts.trade_off(points, "ms", "mIoU", "higher"))

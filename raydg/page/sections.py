@@ -159,9 +159,10 @@ def trade_offs(evidence: Evidence) -> Section | None:
     if not parts:
         return None
     note = (
-        "The wide line is the front: nothing that costs less is better. Thin lines join what differs in iterations or "
-        "batch size alone. Predictions that are by-products of a longer run have no time of their own and are left "
-        "out; so are adaptations that first see the whole target, for the time of that fit was not measured."
+        "Numbers are those of the table. The wide line is the front: nothing that costs less is better. Thin lines "
+        "join what differs in iterations or batch size alone. Predictions that are by-products of a longer run have no "
+        "time of their own and are left out; so are adaptations that first see the whole target, for the time of that "
+        "fit was not measured."
     )
     return Section("Runtime", joined([*parts, element("p", note, class_="notes")]))
 
