@@ -530,7 +530,7 @@ def _notes(study: Study, sweep: Sweep, search: Search, found: Sequence[Trial]) -
     if failed := sum(trial.state == "failed" for trial in found):
         notes.append(f"{failed} failed: run the sweep again to try these once more")
     if winner:
-        notes.append(f"best: {winner.score:.2f} at step {winner.step} with {_shown(reproduce(study, search, winner))}")
+        notes.append(f"best: {winner.score:.2f} at step {winner.step}: {_shown(reproduce(study, search, winner))}")
         if targets := sorted({target for experiment in study.experiments for target in experiment.targets}):
             notes.append(
                 f"beside the flags of this sweep, and for --targets {' '.join(targets)} only: what these experiments "
