@@ -288,7 +288,7 @@ def test_a_search_space_fits_the_experiments_that_its_docstring_sweeps(
         main(study_of(ROOT / "jobs" / f"{job}.py"), args=shlex.split(arguments))
     assert len(seen) == len(commands) > 0
     adapts = path.stem in ("iabn", "seg_ttt", "tent", "tta")
-    assert all(sweep.objective.trains != adapts for sweep in seen)
+    assert all(sweep.judge.trains != adapts for sweep in seen)
 
 
 @named(SEARCH_SPACES)

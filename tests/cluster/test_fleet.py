@@ -4,7 +4,6 @@ image counts once."""
 import os
 import shutil
 import signal
-import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -417,11 +416,7 @@ def test_the_shard_of_a_killed_actor_is_redone_and_counted_once(
     (alone,) = score_targets(judged, copied(folder, tmp_path / "alone"), SELECTED, resources)
     flag, killed, told = tmp_path / "flag", copied(folder, tmp_path / "killed"), list[Scored]()
     deadly = replace(judged, adaptations=(Killed(flag=str(flag)),))
-    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # actors cannot import a test
-    try:
-        (row,) = score_targets(deadly, killed, SELECTED, replace(resources, workers=1, scorers=3), told.append)
-    finally:
-        ray.cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
+    (row,) = score_targets(deadly, killed, SELECTED, replace(resources, workers=1, scorers=3), told.append)
     assert flag.exists(), "no actor was killed"
     assert int(flag.read_text()) != os.getpid()
     assert row.counts == alone.counts and row.histogram == alone.histogram
@@ -438,13 +433,9 @@ def test_an_actor_that_dies_too_often_ends_the_evaluation_and_loses_nothing(
     (alone,) = score_targets(judged, copied(folder, tmp_path / "alone"), SELECTED, resources)
     deadly = replace(judged, adaptations=(Killed(flag=str(tmp_path / "flag")),))
     fleet = replace(resources, workers=1, scorers=1, max_failures=0)
-    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
     told: list[Scored] = []
-    try:
-        with pytest.raises(ChildProcessError, match=r"more often than Resources.max_failures, 0: .* is kept"):
-            score_targets(deadly, folder, SELECTED, fleet)
-        (row,) = score_targets(deadly, folder, SELECTED, fleet, told.append)  # the flag is there now
-    finally:
-        ray.cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
+    with pytest.raises(ChildProcessError, match=r"more often than Resources.max_failures, 0: .* is kept"):
+        score_targets(deadly, folder, SELECTED, fleet)
+    (row,) = score_targets(deadly, folder, SELECTED, fleet, told.append)  # the flag is there now
     assert row.counts == alone.counts and row.histogram == alone.histogram
     assert told[-1].images == 6

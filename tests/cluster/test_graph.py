@@ -2,31 +2,21 @@
 
 import os
 import signal
-import sys
 import time
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import pytest
-from ray import cloudpickle
 
 from raydg.cluster.graph import Part, run_parts
 from raydg.resources import Resources
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.usefixtures("local_ray"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::ResourceWarning"),
 ]
 IN_TASKS = Resources(workers=0)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def known_to_workers(local_ray: None) -> Iterator[None]:
-    here = sys.modules[__name__]  # which workers cannot import
-    cloudpickle.register_pickle_by_value(here)
-    yield
-    cloudpickle.unregister_pickle_by_value(here)
 
 
 def work(folder: Path, name: str) -> str:

@@ -3,8 +3,6 @@
 import os
 import shutil
 import signal
-import sys
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,7 +10,6 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import torch.distributed as dist
-from ray import cloudpickle
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -28,6 +25,7 @@ from raydg.types import Episode
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.usefixtures("local_ray"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
@@ -54,14 +52,6 @@ class KilledMLDG(MLDG):
 def long_experiment(experiment: Experiment) -> Experiment:
     stage = Stage(method=MLDG(inner_lr=0.01), optimizer=SGD(0.05), steps=24)
     return replace(experiment, name="killed", stages=(stage,), validate_every=5)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def known_to_workers(local_ray: None) -> Iterator[None]:
-    here = sys.modules[__name__]  # which workers cannot import
-    cloudpickle.register_pickle_by_value(here)
-    yield
-    cloudpickle.unregister_pickle_by_value(here)
 
 
 def test_two_workers_one_of_them_killed_equal_one_process(
