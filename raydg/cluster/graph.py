@@ -76,7 +76,8 @@ def run_parts(
         return {}
     workers = max(resources.workers, resources.scorers or 0)
     # A part that books for itself needs no further CPU for data.
-    session.start(resources.address, workers * resources.cpus_per_worker if workers else resources.cpus_per_worker - 1)
+    cpus = workers * resources.cpus_per_worker if workers else resources.cpus_per_worker - 1
+    session.start(resources.address, cpus, kills=True)
     attempt = ray.remote(_attempt).options(**_share(resources))
     waiting = {part.name: part for part in parts}
     running: dict[Any, Part] = {}

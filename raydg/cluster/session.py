@@ -12,12 +12,14 @@ from ray._private.state import state
 SPARE_CPUS = 2
 
 
-def start(address: str | None = None, worker_cpus: int = 0) -> None:
+def start(address: str | None = None, worker_cpus: int = 0, kills: bool = False) -> None:
     """Join the cluster at `address`, or start one in this machine; a session that is already open is used as it is.
 
     Args:
         address: as `ray.init` takes it, or None for a cluster of this process's own.
         worker_cpus: CPUs that training workers will hold; an own cluster offers at least these and some for data tasks.
+        kills: whether trainings may be killed while others go on. What a killed one held is freed by an actor of Ray
+            Train, which asks the dashboard whether the training lives; an own cluster has none otherwise.
 
     Raises:
         ValueError: the cluster, with all nodes that its autoscaler may start, has too few CPUs for the workers and one
@@ -31,7 +33,7 @@ def start(address: str | None = None, worker_cpus: int = 0) -> None:
         local = (
             {}
             if address
-            else {"num_cpus": max(os.cpu_count() or 1, worker_cpus + SPARE_CPUS), "include_dashboard": False}
+            else {"num_cpus": max(os.cpu_count() or 1, worker_cpus + SPARE_CPUS), "include_dashboard": kills}
         )
         # "local": else Ray joins one that it finds running on this machine.
         ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **local)

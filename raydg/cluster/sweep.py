@@ -100,7 +100,7 @@ def _description(sweep: Sweep, search: Search) -> Any:
 def _run(sweep: Sweep, search: Search, resources: Resources, path: Path, console: Console) -> None:
     """Let Tune run the trials that are left."""
     each = max(1, resources.workers) * resources.cpus_per_worker
-    session.start(resources.address, each * (search.concurrent or 1))
+    session.start(resources.address, each * (search.concurrent or 1), kills=True)
     concurrent, folds_at_once = room(resources, len(sweep.folds), search.concurrent)
     console.print(
         f"{path}: {concurrent} trial{'s' * (concurrent > 1)} at a time, {len(sweep.folds)} "
@@ -348,6 +348,9 @@ def scores_of(folds: Sequence[Experiment], work: Work, after: int) -> Iterator[t
         if not judge.trains:
             together = [step for step in together if done and step == folds[0].steps]
         for step in together:
+            if step == folds[0].steps:
+                for training in trainings:
+                    training.join()  # a trial may be killed with its last report, and what trains must let go before
             try:
                 scores = tuple(_score(t.experiment, t.folder, step, work, scored) for t in trainings)
             except FileNotFoundError:

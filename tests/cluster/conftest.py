@@ -17,7 +17,7 @@ def local_ray(object_store: str) -> Iterator[None]:
     with warnings.catch_warnings(), pytest.MonkeyPatch.context() as inherited:
         inherited.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
         warnings.simplefilter("ignore")  # Ray warns of itself
-        session.start(worker_cpus=3)
+        session.start(worker_cpus=3, kills=True)
     yield
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from raydg.assembly import open_sources
 from raydg.checkpoint import RunFolder
 from raydg.cluster import session
 from raydg.cluster.selecting import selection_rows
-from raydg.cluster.sweep import Budget, points, reproduce, room, scheduler, searcher, sweep_study
+from raydg.cluster.sweep import Budget, Worker, points, reproduce, room, scheduler, searcher, sweep_study
 from raydg.evaluation import Confusion
 from raydg.experiment import Experiment, Study
 from raydg.resources import Resources
@@ -281,6 +282,27 @@ resources = Resources(workers=0, data=sys.argv[2], runs=sys.argv[3])
 search = decode(Search, json.loads(sys.argv[5]))
 sweep_study(study, resources, Console(width=160), search, [sys.argv[4]])
 """
+
+
+@pytest.mark.slow
+def test_what_a_killed_training_held_is_free_for_the_next(
+    experiment: Experiment, prepared: str, tmp_path: Path, local_ray: None
+) -> None:
+    endless = replace(experiment, name="endless", stages=(replace(experiment.stages[0], steps=100_000),))
+    resources = Resources(workers=2, data=prepared, runs=str(tmp_path)).resolved()
+    folder, total = RunFolder.of(endless, tmp_path), ray.cluster_resources()["CPU"]
+
+    def wait(until: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 120
+        while not until():
+            assert time.monotonic() < deadline, ray.available_resources()
+            time.sleep(0.2)
+
+    worker = ray.remote(Worker).options(num_cpus=0).remote(resources)
+    worker.call.remote("train", (endless,))
+    wait(folder.metrics.exists)
+    ray.kill(worker)  # as Tune does with a trial that a scheduler stops
+    wait(lambda: ray.available_resources().get("CPU") == total)
 
 
 @pytest.mark.slow
