@@ -2,6 +2,7 @@
 added exactly. And, before, what settings of an adaptation are chosen by."""
 
 import hashlib
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -246,15 +247,18 @@ def _run(jobs: list[dict[str, Any]], scorer: Scorer) -> Iterable[dict[str, Any]]
             return outcome.pack(self.score, job)
 
     dataset = ray.data.from_items(jobs, override_num_blocks=len(jobs))
-    scored = dataset.map(
-        cast(Any, Actor),  # a class, which Ray makes actors of; its annotation names functions only
-        compute=ray.data.ActorPoolStrategy(size=size),
-        num_cpus=resources.cpus_per_worker,
-        num_gpus=resources.gpus_per_worker or None,
-        accelerator_type=resources.accelerator_type,
-        # Of each actor. Ray Data repeats the tasks of an actor that it may start again without a limit of their own.
-        max_restarts=resources.max_failures,
-    )
+    with warnings.catch_warnings():
+        # There is no named parameter for `max_restarts` yet.
+        warnings.filterwarnings("ignore", "`ray_remote_args` is deprecated")
+        scored = dataset.map(
+            cast(Any, Actor),  # a class, which Ray makes actors of; its annotation names functions only
+            compute=ray.data.ActorPoolStrategy(size=size),
+            num_cpus=resources.cpus_per_worker,
+            num_gpus=resources.gpus_per_worker or None,
+            accelerator_type=resources.accelerator_type,
+            # Of each actor. Ray Data repeats the tasks of an actor that may be started again, without a limit of theirs.
+            max_restarts=resources.max_failures,
+        )
     try:
         yield from map(outcome.unpack, scored.iter_rows())
     except ray.exceptions.RayActorError as death:
