@@ -256,7 +256,7 @@ def _run(jobs: list[dict[str, Any]], scorer: Scorer) -> Iterable[dict[str, Any]]
             num_cpus=resources.cpus_per_worker,
             num_gpus=resources.gpus_per_worker or None,
             accelerator_type=resources.accelerator_type,
-            # Of each actor. Ray Data repeats the tasks of an actor that may be started again, without a limit of theirs.
+            # Of each actor. The tasks of an actor that may be started again are repeated without a limit of their own.
             max_restarts=resources.max_failures,
         )
     try:
