@@ -33,7 +33,11 @@ def start(address: str | None = None, worker_cpus: int = 0, kills: bool = False)
         local = (
             {}
             if address
-            else {"num_cpus": max(os.cpu_count() or 1, worker_cpus + SPARE_CPUS), "include_dashboard": kills}
+            else {
+                "num_cpus": max(os.cpu_count() or 1, worker_cpus + SPARE_CPUS),
+                "include_dashboard": kills,
+                "runtime_env": {"worker_process_setup_hook": _know_cluster},
+            }
         )
         # "local": else Ray joins one that it finds running on this machine.
         ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **local)
@@ -46,3 +50,14 @@ def start(address: str | None = None, worker_cpus: int = 0, kills: bool = False)
             "Use fewer workers, lower "
             "Resources.cpus_per_worker, or start Ray with more CPUs."
         )
+
+
+def _know_cluster() -> None:
+    """Tell a worker's process which cluster it belongs to.
+
+    Ray Train's actor that frees what a killed training held otherwise looks for one on the machine: of several it takes
+    none, and of one that `ray start` began, or that jobs are submitted to, it asks after trainings that are not there
+    and thinks them dead.
+    """
+    os.environ.pop("RAY_API_SERVER_ADDRESS", None)  # stronger than the other
+    os.environ["RAY_ADDRESS"] = ray.get_runtime_context().gcs_address

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -284,9 +284,22 @@ sweep_study(study, resources, Console(width=160), search, [sys.argv[4]])
 """
 
 
+@pytest.fixture
+def neighbour() -> Iterator[None]:
+    """Another cluster on this machine, as a second study or somebody else has one."""
+    start = "import ray; ray.init('local', num_cpus=1, include_dashboard=False); print('up', flush=True); input()"
+    command = [sys.executable, "-c", start]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "up\n"
+        yield
+        process.communicate("\n")
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("local_ray", "neighbour")
 def test_what_a_killed_training_held_is_free_for_the_next(
-    experiment: Experiment, prepared: str, tmp_path: Path, local_ray: None
+    experiment: Experiment, prepared: str, tmp_path: Path
 ) -> None:
     endless = replace(experiment, name="endless", stages=(replace(experiment.stages[0], steps=100_000),))
     resources = Resources(workers=2, data=prepared, runs=str(tmp_path)).resolved()
