@@ -1,6 +1,7 @@
 """One worker, two and three take the same step: the promise that sets raydg apart, over gloo and without Ray."""
 
 import itertools
+import multiprocessing
 import os
 import socket
 from collections.abc import Iterator
@@ -33,7 +34,7 @@ REDUCTIONS: dict[tuple[type[Reduction], torch.dtype], str] = {
     (ExactReduction, torch.float32): "exact float32",
 }
 CASES = list(itertools.product(METHODS, REDUCTIONS.values(), (6, 5)))
-STEPS = 20
+STEPS = 6
 
 Outcome = dict[str, Tensor | list[float]]
 
@@ -121,7 +122,8 @@ def outcomes(world_size: int, folder: Path) -> list[dict[tuple[str, str, int], O
         port = probe.getsockname()[1]
     output = folder / f"world{world_size}"
     output.mkdir()
-    mp.start_processes(rank_main, args=(world_size, port, str(output)), nprocs=world_size, start_method="spawn")
+    multiprocessing.set_forkserver_preload(["pytest", "raydg.methods"])  # imported once, not by every rank
+    mp.start_processes(rank_main, args=(world_size, port, str(output)), nprocs=world_size, start_method="forkserver")
     return [torch.load(output / f"rank{rank}.pt", weights_only=True) for rank in range(world_size)]
 
 

@@ -2,9 +2,13 @@
 
 import logging
 import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import ray
 import ray.data
+import ray.util
 from ray._private.state import state
 
 # Workers share a machine with data tasks: a local cluster offers this many CPUs more than its workers take, else data
@@ -30,17 +34,14 @@ def start(address: str | None = None, worker_cpus: int = 0, kills: bool = False)
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     if not ray.is_initialized():
         os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
-        local = (
-            {}
-            if address
-            else {
-                "num_cpus": max(os.cpu_count() or 1, worker_cpus + SPARE_CPUS),
-                "include_dashboard": kills,
-                "runtime_env": {"worker_process_setup_hook": _know_cluster},
-            }
-        )
-        # "local": else Ray joins one that it finds running on this machine.
-        ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **local)
+        quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
+        if address:
+            ray.init(address, **quiet)
+        else:
+            cpus = max(os.cpu_count() or 1, worker_cpus + SPARE_CPUS)
+            with _named():
+                # "local": else Ray joins one that it finds running on this machine.
+                ray.init("local", num_cpus=cpus, include_dashboard=kills, **quiet)
     # A cluster that grows on demand has no worker before somebody asks for one.
     grown = state.get_max_resources_from_cluster_config() or {}
     available = max(ray.cluster_resources().get("CPU", 0), grown.get("CPU", 0))
@@ -52,12 +53,24 @@ def start(address: str | None = None, worker_cpus: int = 0, kills: bool = False)
         )
 
 
-def _know_cluster() -> None:
-    """Tell a worker's process which cluster it belongs to.
+@contextmanager
+def _named() -> Iterator[None]:
+    """While it lasts, what this process starts knows the cluster that begins here as its own.
 
-    Ray Train's actor that frees what a killed training held otherwise looks for one on the machine: of several it takes
-    none, and of one that `ray start` began, or that jobs are submitted to, it asks after trainings that are not there
-    and thinks them dead.
+    Ray Train's actor that frees what a killed training held otherwise looks for a cluster on the machine: of several it
+    takes none, and of one that `ray start` began, or that jobs are submitted to, it asks after trainings that are not
+    there and thinks them dead.
     """
-    os.environ.pop("RAY_API_SERVER_ADDRESS", None)  # stronger than the other
-    os.environ["RAY_ADDRESS"] = ray.get_runtime_context().gcs_address
+    with socket.socket() as taken:
+        taken.bind(("", 0))
+        port = str(taken.getsockname()[1])
+    given = {"RAY_GCS_SERVER_PORT": port, "RAY_ADDRESS": f"{ray.util.get_node_ip_address()}:{port}"}
+    names = (*given, "RAY_API_SERVER_ADDRESS")  # the last is stronger than the address
+    before = {name: os.environ.pop(name) for name in names if name in os.environ}
+    os.environ.update(given)
+    try:
+        yield
+    finally:
+        for name in given:
+            del os.environ[name]
+        os.environ.update(before)

@@ -402,10 +402,10 @@ def test_any_number_of_actors_counts_the_same(
 ) -> None:
     ways = replace(judged, adaptations=(TrainBN(), TargetNorm(batch_size=2, orders=2)))
     alone = score_targets(ways, copied(folder, tmp_path / "alone"), SELECTED, resources)
-    fleet = replace(resources, workers=1, scorers=3)
-    three = score_targets(ways, copied(folder, tmp_path / "three"), SELECTED, fleet)
-    one = score_targets(ways, copied(folder, tmp_path / "one"), SELECTED, replace(fleet, scorers=1))
-    assert alone == one == three and len(alone) == 3
+    for actors in (1, 3):
+        fleet = replace(resources, workers=1, scorers=actors)
+        assert score_targets(ways, copied(folder, tmp_path / str(actors)), SELECTED, fleet) == alone
+    assert len(alone) == 3
 
 
 @pytest.mark.slow
@@ -416,7 +416,7 @@ def test_the_shard_of_a_killed_actor_is_redone_and_counted_once(
     (alone,) = score_targets(judged, copied(folder, tmp_path / "alone"), SELECTED, resources)
     flag, killed, told = tmp_path / "flag", copied(folder, tmp_path / "killed"), list[Scored]()
     deadly = replace(judged, adaptations=(Killed(flag=str(flag)),))
-    (row,) = score_targets(deadly, killed, SELECTED, replace(resources, workers=1, scorers=3), told.append)
+    (row,) = score_targets(deadly, killed, SELECTED, replace(resources, workers=1, scorers=2), told.append)
     assert flag.exists(), "no actor was killed"
     assert int(flag.read_text()) != os.getpid()
     assert row.counts == alone.counts and row.histogram == alone.histogram

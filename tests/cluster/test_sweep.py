@@ -8,7 +8,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -284,38 +284,34 @@ sweep_study(study, resources, Console(width=160), search, [sys.argv[4]])
 """
 
 
-@pytest.fixture
-def neighbour() -> Iterator[None]:
-    """Another cluster on this machine, as a second study or somebody else has one."""
-    start = "import ray; ray.init('local', num_cpus=1, include_dashboard=False); print('up', flush=True); input()"
-    command = [sys.executable, "-c", start]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "up\n"
-        yield
-        process.communicate("\n")
-
-
 @pytest.mark.slow
-@pytest.mark.usefixtures("local_ray", "neighbour")
 def test_what_a_killed_training_held_is_free_for_the_next(
-    experiment: Experiment, prepared: str, tmp_path: Path
+    experiment: Experiment, prepared: str, tmp_path: Path, local_ray: None
 ) -> None:
     endless = replace(experiment, name="endless", stages=(replace(experiment.stages[0], steps=100_000),))
-    resources = Resources(workers=2, data=prepared, runs=str(tmp_path)).resolved()
+    resources = Resources(workers=1, data=prepared, runs=str(tmp_path)).resolved()
     folder, total = RunFolder.of(endless, tmp_path), ray.cluster_resources()["CPU"]
 
     def wait(until: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300
         while not until():
             assert time.monotonic() < deadline, ray.available_resources()
             time.sleep(0.2)
 
     worker = ray.remote(Worker).options(num_cpus=0).remote(resources)
     worker.call.remote("train", (endless,))
-    wait(folder.metrics.exists)
-    ray.kill(worker)  # as Tune does with a trial that a scheduler stops
+    try:
+        wait(folder.metrics.exists)
+    finally:
+        ray.kill(worker)  # as Tune does with a trial that a scheduler stops
     wait(lambda: ray.available_resources().get("CPU") == total)
+
+
+@pytest.mark.slow
+def test_processes_know_whose_cluster_they_belong_to(local_ray: None) -> None:
+    found = ray.get(ray.remote(lambda: dict(os.environ)).remote())
+    assert found["RAY_ADDRESS"] == ray.get_runtime_context().gcs_address
+    assert "RAY_API_SERVER_ADDRESS" not in found
 
 
 @pytest.mark.slow
