@@ -1,5 +1,6 @@
 """Progress bars on the driver: for a training that runs anywhere, by the steps that the run's folder records, and for
-an evaluation, by the images that have been counted."""
+an evaluation, by the images that have been counted. In a file or a job's log, where no bar can move, lines say now and
+then how far it is."""
 
 import math
 import threading
@@ -14,6 +15,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from raydg.checkpoint import MetricsReader, RunFolder
 
 POLL_SECONDS = 0.5
+LINE_SECONDS = 30.0
+"""Between two lines of a log."""
 
 
 @contextmanager
@@ -25,7 +28,7 @@ def shown(console: Console, label: str, folder: RunFolder, steps: int) -> Iterat
         MofNCompleteColumn(),
         TextColumn("loss {task.fields[loss]}"),
     )
-    with Progress(*columns, TimeRemainingColumn(compact=True), console=console) as progress:
+    with Progress(*columns, TimeRemainingColumn(compact=True), console=console) as progress, _told(progress):
         bar = progress.add_task(label, total=steps, loss="-")
         stop = threading.Event()
         record = MetricsReader(folder.metrics)
@@ -47,6 +50,31 @@ def shown(console: Console, label: str, folder: RunFolder, steps: int) -> Iterat
             stop.set()
             watcher.join()
             refresh()
+
+
+@contextmanager
+def _told(progress: Progress) -> Iterator[None]:
+    """Where bars cannot move, print those that did as lines while the block runs; Rich prints their ends."""
+    if progress.console.is_terminal:
+        yield
+        return
+    stop = threading.Event()
+
+    def tell() -> None:
+        told: dict[TaskID, float] = {}
+        while not stop.wait(LINE_SECONDS):
+            moved = [task for task in progress.tasks if told.get(task.id) != task.completed]
+            if moved:
+                progress.console.print(progress.make_tasks_table(moved))
+            told |= {task.id: task.completed for task in moved}
+
+    teller = threading.Thread(target=tell, daemon=True)
+    teller.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        teller.join()
 
 
 @dataclass(frozen=True)
@@ -84,7 +112,7 @@ def scoring(
     columns = (TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn())
     fields = (TextColumn("{task.fields[speed]}"), TextColumn("{task.fields[score]}"))
     console.print(f"scoring {label}", highlight=False)
-    with Progress(*columns, *fields, TimeRemainingColumn(compact=True), console=console) as shown:
+    with Progress(*columns, *fields, TimeRemainingColumn(compact=True), console=console) as shown, _told(shown):
         bars: dict[str, TaskID] = {}
         began: dict[str, float] = {}
         last = clock()

@@ -2,10 +2,14 @@
 
 import io
 import math
+import threading
+import time
 
 import pytest
 from rich.console import Console
+from rich.live import Live
 
+from raydg import progress
 from raydg.progress import Scored, images_per_second, scoring
 
 
@@ -42,3 +46,33 @@ def test_the_score_goes_by_its_name(task: str, name: str) -> None:
     with scoring(console, "ERM", task) as watch:
         watch(Scored("night", 1, 0, 1, 12.0))
     assert f"{name} 12.00" in console.export_text()
+
+
+def test_a_log_is_told_how_far_it_is_before_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "LINE_SECONDS", 0.01)
+    log = io.StringIO()
+
+    def said(*words: str) -> int:
+        """In how many lines, once there is one."""
+        deadline = time.monotonic() + 60
+        while True:
+            found = [line for line in log.getvalue().splitlines() if all(word in line for word in words)]
+            if found:
+                return len(found)
+            assert time.monotonic() < deadline, log.getvalue()
+
+    with scoring(Console(width=160, file=log), "ERM", "segmentation") as watch:
+        watch(Scored("night", 1, 0, 4, 41.0))
+        said("night", "1/4", "mIoU 41.00")
+        watch(Scored("night", 2, 0, 4, 42.0))
+        said("night", "2/4", "mIoU 42.00")
+        watch(Scored("rain", 1, 0, 1, 30.0))
+        said("rain", "1/1", "mIoU 30.00")
+        assert said("night", "2/4") == 1, "said again though nothing was new"
+
+
+def test_a_terminal_has_bars_that_move_and_no_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threading.Thread, "start", lambda thread: pytest.fail(f"{thread.name} started"))
+    monkeypatch.setattr(Live, "start", lambda live, refresh=False: None)
+    with scoring(Console(width=160, file=io.StringIO(), force_terminal=True), "ERM", "segmentation") as watch:
+        watch(Scored("night", 1, 0, 4, 40.0))
