@@ -1,5 +1,6 @@
 """Prepares datasets on a Ray cluster: every shard is one task of a Ray Data job, on whatever node has a CPU free."""
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from typing import TypeVar
@@ -58,7 +59,8 @@ def prepare(
         overwrite=overwrite,
         run_tasks=run_on_ray,
     )
-    console = Console()
+    # Where nobody resizes the window, a table must not be squeezed into 80 columns.
+    console = Console(width=None if sys.stdout.isatty() else 160)
     console.print(summary(preparations))
     for preparation in preparations:
         for note in notes(preparation):
