@@ -34,7 +34,7 @@ REDUCTIONS: dict[tuple[type[Reduction], torch.dtype], str] = {
     (ExactReduction, torch.float32): "exact float32",
 }
 CASES = list(itertools.product(METHODS, REDUCTIONS.values(), (6, 5)))
-STEPS = 6
+STEPS = 20
 
 Outcome = dict[str, Tensor | list[float]]
 

@@ -416,7 +416,7 @@ def test_the_shard_of_a_killed_actor_is_redone_and_counted_once(
     (alone,) = score_targets(judged, copied(folder, tmp_path / "alone"), SELECTED, resources)
     flag, killed, told = tmp_path / "flag", copied(folder, tmp_path / "killed"), list[Scored]()
     deadly = replace(judged, adaptations=(Killed(flag=str(flag)),))
-    (row,) = score_targets(deadly, killed, SELECTED, replace(resources, workers=1, scorers=2), told.append)
+    (row,) = score_targets(deadly, killed, SELECTED, replace(resources, workers=1, scorers=3), told.append)
     assert flag.exists(), "no actor was killed"
     assert int(flag.read_text()) != os.getpid()
     assert row.counts == alone.counts and row.histogram == alone.histogram

@@ -645,7 +645,7 @@ def test_jobs_are_submitted_followed_fail_and_are_stopped(cluster: Cluster) -> N
     assert sent.returncode == 0, sent.stderr
     job = sent.stdout.partition("\njob: ")[2].partition("\n")[0]
     deadline = time.monotonic() + 240
-    while not list((cluster.folder / "runs").glob("ERM-s1-*")):
+    while not list((cluster.folder / "runs").glob("ERM-s1-*/metrics.jsonl")):
         assert time.monotonic() < deadline, cluster.jobs("logs", job).stdout
         time.sleep(1)
     listed = cluster.jobs("list").stdout

@@ -289,7 +289,7 @@ def test_what_a_killed_training_held_is_free_for_the_next(
     experiment: Experiment, prepared: str, tmp_path: Path, local_ray: None
 ) -> None:
     endless = replace(experiment, name="endless", stages=(replace(experiment.stages[0], steps=100_000),))
-    resources = Resources(workers=1, data=prepared, runs=str(tmp_path)).resolved()
+    resources = Resources(workers=2, data=prepared, runs=str(tmp_path)).resolved()
     folder, total = RunFolder.of(endless, tmp_path), ray.cluster_resources()["CPU"]
 
     def wait(until: Callable[[], bool]) -> None:
