@@ -30,7 +30,6 @@ def shown(console: Console, label: str, folder: RunFolder, steps: int) -> Iterat
     )
     with Progress(*columns, TimeRemainingColumn(compact=True), console=console) as progress, _told(progress):
         bar = progress.add_task(label, total=steps, loss="-")
-        stop = threading.Event()
         record = MetricsReader(folder.metrics)
 
         def refresh() -> None:
@@ -38,18 +37,29 @@ def shown(console: Console, label: str, folder: RunFolder, steps: int) -> Iterat
             if lines:
                 progress.update(bar, completed=int(lines[-1]["step"]) + 1, loss=f"{lines[-1]['loss']:.3f}")
 
-        def watch() -> None:
-            while not stop.wait(POLL_SECONDS):
-                refresh()
-
-        watcher = threading.Thread(target=watch, daemon=True)
-        watcher.start()
         try:
-            yield
+            with _every(POLL_SECONDS, refresh):
+                yield
         finally:
-            stop.set()
-            watcher.join()
             refresh()
+
+
+@contextmanager
+def _every(seconds: float, act: Callable[[], None]) -> Iterator[None]:
+    """Act in a thread of its own, again and again, while the block runs."""
+    stop = threading.Event()
+
+    def repeat() -> None:
+        while not stop.wait(seconds):
+            act()
+
+    thread = threading.Thread(target=repeat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
 
 
 @contextmanager
@@ -58,23 +68,16 @@ def _told(progress: Progress) -> Iterator[None]:
     if progress.console.is_terminal:
         yield
         return
-    stop = threading.Event()
+    told: dict[TaskID, float] = {}
 
     def tell() -> None:
-        told: dict[TaskID, float] = {}
-        while not stop.wait(LINE_SECONDS):
-            moved = [task for task in progress.tasks if told.get(task.id) != task.completed]
-            if moved:
-                progress.console.print(progress.make_tasks_table(moved))
-            told |= {task.id: task.completed for task in moved}
+        moved = [task for task in progress.tasks if told.get(task.id) != task.completed]
+        if moved:
+            progress.console.print(progress.make_tasks_table(moved))
+        told.update({task.id: task.completed for task in moved})
 
-    teller = threading.Thread(target=tell, daemon=True)
-    teller.start()
-    try:
+    with _every(LINE_SECONDS, tell):
         yield
-    finally:
-        stop.set()
-        teller.join()
 
 
 @dataclass(frozen=True)
