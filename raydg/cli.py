@@ -371,14 +371,10 @@ def list_jobs(address: str | None) -> None:
     """Print the jobs of a cluster."""
     import time
 
-    from rich.console import Console
-
     from raydg.cluster import jobs
+    from raydg.console import open_console
 
-    console = Console()
-    shown = jobs.table(jobs.submitted(jobs.connect(address)), time.time())
-    # Where nobody resizes the window, an id must not be broken.
-    (console if console.is_terminal else Console(width=160)).print(shown)
+    open_console().print(jobs.table(jobs.submitted(jobs.connect(address)), time.time()))
 
 
 def job_logs(address: str | None, job: str, follow: bool) -> None:

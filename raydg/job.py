@@ -22,6 +22,7 @@ import tyro
 from rich.console import Console
 
 from raydg import benchmark, report
+from raydg.console import open_console
 from raydg.errors import readable_errors
 from raydg.experiment import Experiment, Study
 from raydg.overview import overview
@@ -84,8 +85,7 @@ def main(
         changed = override_all(changed, {key: text for texts in given for key, text in texts.items()})
         # Only now: a target that --targets leaves out must not become a source, or what chooses, by a flag.
         changed = restricted(changed, (), arguments.targets)
-        # Where nobody resizes the window, a table must not be squeezed into 80 columns.
-        console = Console(width=None if sys.stdout.isatty() else 160)
+        console = open_console()
         if submission and check:
             check(changed, *options)  # what would be refused on the cluster is refused before anything is sent
         perform(run, changed, arguments.resources, console, submission, *options)

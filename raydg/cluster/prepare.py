@@ -1,18 +1,17 @@
 """Prepares datasets on a Ray cluster: every shard is one task of a Ray Data job, on whatever node has a CPU free."""
 
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from typing import TypeVar
 
 import ray.data
 from ray import cloudpickle
-from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
 from raydg.cluster import session
 from raydg.cluster.outcome import Row, pack, unpack
+from raydg.console import open_console
 from raydg.domains.dataset import Dataset
 from raydg.shards import Encoding, Preparation, prepare_domains
 from raydg.storage import Location
@@ -59,8 +58,7 @@ def prepare(
         overwrite=overwrite,
         run_tasks=run_on_ray,
     )
-    # Where nobody resizes the window, a table must not be squeezed into 80 columns.
-    console = Console(width=None if sys.stdout.isatty() else 160)
+    console = open_console()
     console.print(summary(preparations))
     for preparation in preparations:
         for note in notes(preparation):
